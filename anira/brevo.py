@@ -305,3 +305,6 @@ def _annotate(self, batch: Batch) -> dict:
     return {**answer_rows(batch), "is_end": node < 0, **static, **state}
 
 Brevo.annotate = _annotate
+
+# %% ../nbs/03_brevo.ipynb #da02dc54
+Brevo.state_columns = STATE_FEATURES

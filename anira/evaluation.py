@@ -20,13 +20,16 @@ def read(
     model,  # an Anira model
     tokens: np.ndarray,  # int64 (n, L), right-padded
     chunk: int = 256,  # sequences per forward pass
+    fixed_depth: int | None = None,  # read every token at this depth, whatever the halting rule says
     **how,  # rule, threshold, execution, full_depth: as for the model's forward pass
 ) -> dict:  # predicted, depth, expected_depth, exit_entropy: (n, L) each
     "Predictions and depths of a model in evaluation mode."
     device, was_training, parts = model.embed.weight.device, model.training, []
     model.eval()
     for start in range(0, len(tokens), chunk):
-        out = model(torch.as_tensor(tokens[start : start + chunk], device=device), **how)
+        rows = torch.as_tensor(tokens[start : start + chunk], device=device)
+        if fixed_depth: how["depth"] = torch.full_like(rows, fixed_depth)
+        out = model(rows, **how)
         parts.append((out.logits.argmax(-1), out.depth, out.expected_depth, entropy(out.exit_probs)))
     model.train(was_training)
     names = ("predicted", "depth", "expected_depth", "exit_entropy")

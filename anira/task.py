@@ -69,6 +69,7 @@ class Task:
     pad_id, bos_id, query_id, ans_id, eos_id = 0, 1, 2, 3, 4
     n_special = 5
     complexity = "size"  # the annotation against which compute is compared by default
+    state_columns = ()  # annotations that describe the state of an execution, meaningless for an invalid answer
 
     def __init__(self, **options):
         self.options = self.options_type.from_dict(options)
