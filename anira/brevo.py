@@ -37,9 +37,10 @@ def draw_graphs(
         key = np.where(children[:, :i] < max_degree, keys[:, i, :i], 2)
         available = (key < 2).sum(1)
         m = 1 + (u[:, i] * np.minimum(max_degree, available)).astype(int)
-        threshold = np.sort(key, axis=1)[np.arange(n), np.minimum(m, i) - 1]
+        order = key.argsort(axis=1, kind="stable")
         grows = (i >= leaves) & (i < sizes)
-        chosen = (key <= threshold[:, None]) & (key < 2) & grows[:, None]
+        chosen = np.zeros_like(parents[:, i, :i])
+        np.put_along_axis(chosen, order, np.arange(i) < np.where(grows, m, 0)[:, None], axis=1)
         parents[:, i, :i] = chosen
         children[:, :i] += chosen
     return parents

@@ -113,7 +113,7 @@ def load(
 ) -> tuple[Anira, dict]:  # the model in evaluation mode, and its manifest
     "Load a checkpoint, refusing what does not verify."
     manifest = verify_folder(folder)
-    if "model" not in manifest: raise ManifestError(f"{folder} holds no model: its manifest has no 'model' entry")
+    if "model" not in manifest or "model.safetensors" not in manifest["files"]: raise ManifestError(f"{folder} holds no model: its manifest lacks the 'model' entry or the weights")
     model = Anira(AniraConfig.from_dict(manifest["model"]))
     try: model.load_state_dict(load_tensors((Path(folder) / "model.safetensors").read_bytes()))
     except (SafetensorError, RuntimeError, KeyError) as error:

@@ -152,6 +152,7 @@ def parse_assignments(
             raise ValueError(f"{pair!r} is not of the form name=value, like train.steps=200")
         *parents, leaf = key.split(".")
         inner = out
-        for parent in parents: inner = inner.setdefault(parent, {})
+        for parent in parents: inner = inner.setdefault(parent, {}) if isinstance(inner, dict) else inner
+        if not isinstance(inner, dict) or isinstance(inner.get(leaf), dict): raise ValueError(f"{pair!r} makes a name both a value and a group of settings: keep one")
         inner[leaf] = value
     return out

@@ -20,7 +20,7 @@ class RunConfig(Config):
     task: str = setting(doc="a name in anira.tasks.TASKS")
     variant: str = setting(doc="a name in anira.halting.HALTING")
     profile: str = setting("custom", "the profile these settings came from")
-    seed: int = setting(0, "initialisation, data and sampling", low=0)
+    seed: int = setting(0, "initialisation, data and sampling", low=0, high=2**31 - 1)
     task_options: dict = setting({}, "options of the task")
     model: dict = setting({}, "settings of AniraConfig other than vocabulary and halting")
     steps: int = setting(10000, "optimizer steps", low=1)

@@ -71,7 +71,7 @@ class Task:
     complexity = "size"  # the annotation against which compute is compared by default
     state_columns = ()  # annotations that describe the state of an execution, meaningless for an invalid answer
 
-    def __init__(self, **options):
+    def __init__(self, /, **options):
         self.options = self.options_type.from_dict(options)
         self._check_sizes()
 

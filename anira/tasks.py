@@ -17,6 +17,7 @@ TASKS = {family.name: family for family in (Mano, Brevo)}
 # %% ../nbs/09_tasks.ipynb #325c48cd
 def make_task(
     name: str,  # a key of TASKS
+    /,
     **options,  # settings of the family; unknown ones are refused
 ) -> Task:
     "The task of that name, with these options."

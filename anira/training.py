@@ -219,9 +219,11 @@ def main(argv=None) -> int:
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="other settings, e.g. steps=200 model.width=32")
     args = parser.parse_args(argv)
     try:
-        config = run_config(args.task, args.variant, args.profile, args.seed, **parse_assignments(args.set))
+        changes = parse_assignments(args.set)
+        for name in {"task", "variant", "profile", "seed"} & changes.keys(): raise ValueError(f"{name} has an option of its own: use --{name}, not --set")
+        config = run_config(args.task, args.variant, args.profile, args.seed, **changes)
         train(config, args.out)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
