@@ -8,13 +8,11 @@ __all__ = ['PLAIN', 'project_root', 'inside', 'ParameterError', 'check_values', 
            'refresh', 'source_notebooks', 'changed_notebooks', 'find_notebook', 'describe', 'main']
 
 # %% ../nbs/23_reproduce.ipynb #77e81c95
-import argparse, ast, contextlib, json, re, subprocess, sys, tempfile, time, typing
+import argparse, ast, contextlib, json, os, re, subprocess, sys, tempfile, time, typing
 import anira
 from pathlib import Path
 
-from .checkpoint import write_bytes
 from .config import choose, coerce
-from .profiles import PROFILES
 
 # %% ../nbs/23_reproduce.ipynb #99f85aca
 def project_root(
@@ -39,6 +37,11 @@ def inside(
     return path
 
 # %% ../nbs/23_reproduce.ipynb #8e53ac74
+def _profiles() -> list:
+    "Names of the profiles; imported late, so that a notebook without models does not wait for torch."
+    from anira.profiles import PROFILES
+    return list(PROFILES)
+
 class ParameterError(ValueError):
     "A notebook parameter that does not exist, or a value that does not fit; shown as one sentence."
     def _render_traceback_(self): return [f"ParameterError: {self}"]
@@ -51,7 +54,7 @@ def check_values(
     try:
         for name in values: choose(name, types, "parameter")
         checked = {name: coerce(name, value, types[name]) for name, value in values.items()}
-        if "profile" in checked: choose(checked["profile"], PROFILES, "profile")
+        if "profile" in checked: choose(checked["profile"], _profiles(), "profile")
     except ValueError as error: raise ParameterError(str(error)) from None
     return checked
 
@@ -166,6 +169,7 @@ def run_notebook(
     if at.resolve() == out.resolve(): raise ValueError(f"the log {log} is the output itself: choose another")
     at.parent.mkdir(parents=True, exist_ok=True)
     out.unlink(missing_ok=True)
+    from anira.checkpoint import write_bytes
     began = time.monotonic()
     print(f"running {notebook}", file=sys.stderr, flush=True)
     _papermill(notebook, at, values)
@@ -215,6 +219,7 @@ def refresh(
     *notebooks,  # paths
 ) -> list:  # the paths that changed
     "Execute notebooks in place and clean them; an unchanged one is not written."
+    from anira.checkpoint import write_bytes
     from execnb.nbio import nb2str
     from nbformat.v4 import writes
     changed = []
@@ -230,10 +235,10 @@ def refresh(
 
 # %% ../nbs/23_reproduce.ipynb #ea452e91
 def source_notebooks(*folders: str) -> list:
-    "Notebooks of nbs/ (all of them), or of the named folders below it, in order."
+    "Notebooks of nbs/ (all of them), or directly in the named folders, in order."
     nbs = project_root() / "nbs"
     found = [p for p in nbs.rglob("*.ipynb") if not any(part.startswith((".", "_")) for part in p.relative_to(nbs).parts)]
-    return sorted(p for p in found if not folders or p.parent.name in folders)
+    return [Path(os.path.relpath(p)) for p in sorted(found) if not folders or p.parent.name in folders]
 
 def changed_notebooks() -> list:
     "Notebooks of nbs/ that differ from the last commit, new ones included."
