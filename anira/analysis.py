@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['STRUCTURE', 'STATE', 'REGRESSORS', 'load_traces', 'answer_tokens', 'cluster_means', 'interval', 'curve', 'alignment',
-           'regression_columns', 'standardise', 'size_dummies', 'regress', 'size_linearity', 'linear_share',
-           'subset_r2', 'lmg', 'variance_shares', 'drop_one', 'match_sizes']
+           'over_seeds', 'regression_columns', 'standardise', 'size_dummies', 'regress', 'size_linearity',
+           'linear_share', 'subset_r2', 'lmg', 'variance_shares', 'drop_one', 'match_sizes']
 
 # %% ../nbs/20_analysis.ipynb #0e2b66fc
 import math
@@ -89,14 +89,22 @@ def alignment(
     depth: str = "depth",  # or "expected_depth"
     draws: int = 500,
     seed: int = 0,
-) -> dict:  # rho, low, high, instances, replicates
-    "Spearman's ρ between an instance's complexity and its mean depth, with a bootstrap interval over instances."
+) -> tuple[float, np.ndarray]:  # ρ, and its bootstrap replicates (draws,)
+    "Spearman's ρ between an instance's complexity and the mean depth of its answer, resampling instances."
     per = table.groupby(["checkpoint", "instance"])[[complexity, depth]].mean().to_numpy()
     rng = np.random.default_rng(seed)
-    replicates = np.array([spearman(*per[rng.integers(0, len(per), len(per))].T) for _ in range(draws)])
-    rho = spearman(*per.T)
-    low, high = interval(replicates) if np.isfinite(rho) else (math.nan, math.nan)
-    return dict(rho=rho, low=low, high=high, instances=len(per))
+    replicates = [spearman(*per[rng.integers(0, len(per), len(per))].T) for _ in range(draws)]
+    return spearman(*per.T), np.array(replicates)
+
+# %% ../nbs/20_analysis.ipynb #b172e618
+def over_seeds(
+    replicates: np.ndarray,  # (runs, draws), each row from one training seed
+    seed: int = 0,
+) -> np.ndarray:  # (draws,), replicates of the mean over runs
+    "Resample runs: each replicate averages as many runs as there are, drawn with replacement."
+    runs, draws = np.shape(replicates)
+    picked = np.random.default_rng(seed).integers(0, runs, (runs, draws))
+    return np.take_along_axis(np.asarray(replicates), picked, 0).mean(0)
 
 # %% ../nbs/20_analysis.ipynb #36b26f12
 STRUCTURE = list(STATIC_FEATURES)

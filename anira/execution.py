@@ -110,6 +110,7 @@ def decode(
     logits, depth, q = out.logits[last], out.depth[last], out.exit_probs[last]
     open_, columns = lengths > 0, []
     for k in range(max_new_tokens):
+        logits[:, pad] = -torch.inf
         token = torch.where(open_, logits.argmax(-1), pad)
         columns.append((token, torch.where(open_, depth, 0), q))
         open_ = open_ & (token != eos_id) if eos_id is not None else open_
