@@ -1,0 +1,60 @@
+# make help lists the targets. Everything runs in .venv, which is made from requirements.lock on first use.
+PYTHON ?= $(firstword $(foreach name,python3.11 python3,$(shell command -v $(name) 2>/dev/null)) python3)
+FROM ?= traces
+PROFILE ?= laptop
+SEEDS ?= 0
+CORES ?= 2
+export FROM PROFILE SEEDS CORES
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help venv reproduce test lab text sync refresh export clean-nbs verify
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s%s\n", $$1, $$2}' Makefile
+
+venv: $(STAMP) ## make the virtual environment from the lock file
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else "error: Python 3.11 or newer is needed, this is %d.%d: name a newer one with make PYTHON=..." % v[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@if git rev-parse --git-dir >/dev/null 2>&1; then git config --local diff.notebook.textconv '$(BIN)/jupytext --quiet --opt notebook_metadata_filter=-all --to py:percent --output -'; fi
+	@touch $@
+
+reproduce: ## redraw all figures and tables; FROM=traces|checkpoints|training PROFILE=smoke|laptop|gpu|paper SEEDS=0,1 CORES=2
+	@$(PYTHON) workflow/launch.py --check --source "$$FROM" --profile "$$PROFILE" --seeds "$$SEEDS" --cores "$$CORES"
+	@$(MAKE) --no-print-directory venv
+	@$(BIN)/python workflow/launch.py --source "$$FROM" --profile "$$PROFILE" --seeds "$$SEEDS" --cores "$$CORES"
+
+test: $(STAMP) ## run the tests
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(BIN)/python -m pytest -n 2 -q --basetemp="$$folder/tests"
+
+lab: $(STAMP) ## open JupyterLab
+	$(BIN)/jupyter lab
+
+text: $(STAMP) ## write the text twin of every notebook into text/ (the newer side wins)
+	@$(BIN)/jupytext --quiet --sync $$(find nbs -name '*.ipynb' -not -path '*/.*')
+
+sync: text ## text to notebooks, execute what changed, clean, export
+	@$(BIN)/jupytext --quiet --sync $$(find text -name '*.py' -not -path '*/.*')
+	@$(BIN)/nbdev_clean && $(BIN)/nbdev_export
+	@$(BIN)/python -m anira.reproduce refresh --changed
+	@$(BIN)/jupytext --quiet --sync $$(find nbs -name '*.ipynb' -not -path '*/.*')
+
+refresh: $(STAMP) ## execute every notebook in place with its defaults
+	@$(BIN)/python -m anira.reproduce refresh
+
+export: $(STAMP) ## write anira/*.py from the notebooks
+	@$(BIN)/nbdev_export
+
+clean-nbs: $(STAMP) ## strip metadata from the notebooks
+	@$(BIN)/nbdev_clean
+
+verify: $(STAMP) ## check every shipped file against its manifest
+	@$(BIN)/python -m anira.reproduce verify
