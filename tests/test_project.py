@@ -1,0 +1,250 @@
+"The frame: notebooks in order, files without a machine's traces, commands that refuse mistakes in one sentence."
+import ast, fcntl, importlib.util, json, os, re, subprocess, sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings, strategies as st
+
+from anira.checkpoint import commit_manifest
+from anira.config import coerce
+from anira.profiles import PROFILES
+from anira.reproduce import ParameterError, check_parameters, check_values, declared_parameters, main, run_notebook
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted(p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+EXPERIMENTS = sorted((ROOT / "nbs" / "experiments").glob("*.ipynb"))
+BIN = Path(sys.executable).parent
+MACHINE_PATH = re.compile(r"(?<![\w.~])/(?:home|root|work|Users|tmp)/\w")
+
+def name_of(path): return path.stem
+def cells(path): return json.loads(path.read_text())["cells"]
+def code(path): return ["".join(c["source"]) for c in cells(path) if c["cell_type"] == "code"]
+
+def run(*command, cwd=ROOT, **environment):
+    "A command's exit code, output and errors."
+    done = subprocess.run([str(c) for c in command], cwd=cwd, capture_output=True, text=True, env={**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **environment})
+    return done.returncode, done.stdout, done.stderr
+
+
+# Notebooks
+
+def test_export_and_clean_change_nothing(copy_of_tree):
+    content = lambda: {p.relative_to(copy_of_tree): p.read_bytes() for folder in ("nbs", "anira") for p in (copy_of_tree / folder).rglob("*") if p.suffix in (".py", ".ipynb")}
+    before = content()
+    for command in ("nbdev_clean", "nbdev_export"):
+        status, _, said = run(BIN / command, cwd=copy_of_tree)
+        assert status == 0, said
+        assert sorted(str(p) for p, text in content().items() if before.get(p) != text) == [], command
+    assert content().keys() == before.keys()
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
+def test_notebook_form(path):
+    notebook = json.loads(path.read_text())
+    assert notebook["metadata"]["kernelspec"] == dict(name="python3", display_name="python3", language="python")
+    for cell in notebook["cells"]:
+        assert set(cell["metadata"]) <= {"tags"}
+        if cell["cell_type"] != "code": continue
+        assert len(cell["source"]) <= 45, "a cell is too long"
+        for output in cell["outputs"]:
+            assert output["output_type"] != "error"
+            assert output.get("name") != "stderr"
+            assert not MACHINE_PATH.search(json.dumps({k: v for k, v in output.get("data", output).items() if not k.startswith("image/")}))
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
+def test_directives_come_from_the_small_vocabulary(path):
+    allowed = {"default_exp", "export", "exports", "hide", "eval: false", "slow", "gpu"}
+    used = {line for source in code(path) for line in re.findall(r"^#\| *(.+?) *$", source, re.M)}
+    assert {u for u in used if u not in allowed and not u.startswith("default_exp ")} == set()
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=name_of)
+def test_experiments_declare_parameters_and_check_them(path):
+    assert {"profile", "traces", "figures"} <= set(declared_parameters(path))
+    sources = [("parameters" in c["metadata"].get("tags", []), "".join(c["source"])) for c in cells(path) if c["cell_type"] == "code"]
+    at = [tagged for tagged, _ in sources].index(True)
+    assert "check_parameters(globals())" in sources[at + 1][1]
+    assert not any(re.match(r"#\| *(export|default_exp)", source) for _, source in sources)
+
+@pytest.mark.parametrize("path", sorted((ROOT / "anira").glob("*.py")), ids=name_of)
+def test_public_names_have_docstrings(path):
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    missing = [node.name for node in ast.parse(path.read_text()).body if isinstance(node, kinds) and not node.name.startswith("_") and not ast.get_docstring(node)]
+    assert missing == []
+
+def test_library_modules_depend_in_one_direction():
+    module = lambda path: re.search(r"#\| default_exp (\w+)", path.read_text())
+    order = [found.group(1) for path in sorted((ROOT / "nbs").glob("*.ipynb")) if (found := module(path))]
+    for i, name in enumerate(order):
+        imported = re.findall(r"^ *from \.(\w+) import", (ROOT / "anira" / f"{name}.py").read_text(), re.M)
+        assert set(imported) <= set(order[:i]), name
+
+
+# Files
+
+def test_no_machine_paths_in_text_files(files):
+    for name in files:
+        if name.suffix in (".png", ".parquet", ".safetensors", ".ipynb"): continue
+        found = MACHINE_PATH.search((ROOT / name).read_text(encoding="utf-8"))
+        assert not found, f"{name}: {found.group()}"
+
+def test_nothing_is_evaluated_or_unpickled():
+    for path in (ROOT / "anira").glob("*.py"):
+        assert not re.search(r"(?<![\w.])(eval|exec)\(|\bpickle\b|weights_only *= *False", path.read_text()), path.name
+
+def test_lock_is_exact_and_portable():
+    lines = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.!]+", line) for line in lines)
+    pinned = dict(line.lower().replace("_", "-").split("==") for line in lines)
+    assert pinned["torch"] == "2.13.0"
+    for requirement in re.findall(r'"([\w-]+)==([\w.]+)"', (ROOT / "pyproject.toml").read_text()):
+        assert pinned[requirement[0]] == requirement[1]
+
+@pytest.mark.parametrize("schema, file", [("vendor.citation-file-format", "CITATION.cff")] + [("vendor.github-workflows", str(p.relative_to(ROOT))) for p in sorted((ROOT / ".github/workflows").glob("*.yml"))])
+def test_schemas(schema, file):
+    status, said, errors = run(sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, file)
+    assert status == 0, said + errors
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github/workflows").glob("*.yml")), ids=name_of)
+def test_workflows_are_pinned_and_modest(path):
+    uses = re.findall(r"uses: *(\S+)", path.read_text())
+    assert uses and all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action) for action in uses)
+    workflow = yaml.safe_load(path.read_text())
+    assert workflow["permissions"] == {"contents": "read"} and "concurrency" in workflow
+    assert all("timeout-minutes" in job and "permissions" not in job for job in workflow["jobs"].values())
+
+
+# Commands
+
+def launcher():
+    spec = importlib.util.spec_from_file_location("launch", ROOT / "workflow" / "launch.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+def test_help_lists_every_target():
+    status, said, _ = run("make", "help")
+    phony = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.M).group(1).split()
+    assert status == 0
+    assert [line.split()[0] for line in said.splitlines()] == phony
+
+@pytest.mark.parametrize("request_, sentence", [
+    (["FROM=tracs"], "error: unknown FROM 'tracs': expected one of traces, checkpoints, training; did you mean 'traces'?"),
+    (["FROM=training", "PROFILE=lap top"], "error: unknown PROFILE 'lap top': expected one of smoke, laptop, gpu, paper; did you mean 'laptop'?"),
+    (["FROM=$(shell false)x;y'z"], "error: unknown FROM \"x;y'z\": expected one of traces, checkpoints, training"),
+    (["FROM=training", "SEEDS=one"], "error: SEEDS[0] = 'one' is not valid: expected a number (int)"),
+    (["PROFILE=paper"], "error: no traces are shipped for the paper profile: use FROM=training PROFILE=paper"),
+], ids=["from", "profile", "quotes", "seeds", "not shipped"])
+def test_reproduce_refuses_in_one_sentence(request_, sentence):
+    status, said, errors = run("make", "--no-print-directory", "reproduce", f"PYTHON={sys.executable}", *request_)
+    assert (status, said) == (2, "")
+    assert [line for line in errors.splitlines() if not line.startswith("make")] == [sentence]
+
+def test_launcher_knows_the_profiles():
+    assert launcher().PROFILES == tuple(PROFILES)
+
+TINY = {
+    "parameters": 'profile: str = "laptop"\ntraces: str = ""\nfigures: str = ""',
+    "check": "from anira.reproduce import check_parameters\ncheck_parameters(globals());",
+    "draw": "from pathlib import Path\nPath(figures).mkdir(parents=True, exist_ok=True)\nPath(figures, 'tiny.csv').write_text(traces)",
+}
+
+def write_notebook(path, body=TINY["draw"]):
+    import nbformat
+    from nbformat.v4 import new_code_cell, new_notebook
+    made = [new_code_cell(TINY["parameters"], metadata={"tags": ["parameters"]}), new_code_cell(TINY["check"]), new_code_cell(body)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(new_notebook(cells=made, metadata={"kernelspec": dict(name="python3", display_name="python3", language="python")}), path)
+    return path
+
+@pytest.fixture
+def small_project(copy_of_tree):
+    "A copy of the project with two small experiments and two shipped runs."
+    for path in (copy_of_tree / "nbs" / "experiments").glob("*.ipynb"): path.unlink()
+    for name in ("fig_tiny", "claims"): write_notebook(copy_of_tree / "nbs" / "experiments" / f"{name}.ipynb")
+    for kind in ("traces", "checkpoints"):
+        for run_name in ("mano-early-s0", "brevo-online-s0"):
+            where = copy_of_tree / "data" / "smoke" / kind / run_name
+            where.mkdir(parents=True)
+            (where / "part").write_text(run_name)
+            commit_manifest(where, ["part"])
+    return copy_of_tree
+
+@pytest.mark.parametrize("source, expected", [
+    ("traces", dict(all=1, draw=1, claims=1)),
+    ("checkpoints", dict(all=1, draw=1, claims=1, trace=2)),
+    ("training", dict(all=1, draw=1, claims=1, trace=4, train=4)),
+])
+def test_workflow_plans(small_project, source, expected):
+    status, said, errors = run(BIN / "snakemake", "-n", "--config", "profile=smoke", f"source={source}", "seeds=[0]", cwd=small_project)
+    assert status == 0, said + errors
+    counts = re.search(r"^job +count\n[- ]+\n(.*?)\ntotal", said + errors, re.M | re.S).group(1)
+    assert {name: int(n) for name, n in (line.split() for line in counts.splitlines())} == expected
+
+def test_workflow_draws_from_shipped_traces_and_holds_the_lock(small_project):
+    launch = [sys.executable, "workflow/launch.py", "--source", "traces", "--profile", "smoke", "--cores", "1"]
+    (small_project / "runs").mkdir()
+    with open(small_project / "runs" / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert run(*launch, cwd=small_project)[::2] == (2, "error: another make reproduce is running in this folder: wait for it to end\n")
+    write_notebook(small_project / "nbs" / "experiments" / "claims.ipynb", "raise ValueError('no verdict')")
+    status, said, errors = run(*launch, cwd=small_project)
+    assert status == 1 and "no verdict" in said + errors
+    made = small_project / "runs" / "smoke"
+    assert (made / "figures" / "tiny.csv").read_text() == "data/smoke/traces"
+    assert (made / "notebooks" / "fig_tiny.ipynb").exists() and not (made / "notebooks" / "claims.ipynb").exists()
+    assert (made / "logs" / "notebooks" / "claims.ipynb").exists()
+
+
+# Parameters
+
+TYPES = dict(profile=str, seed=int, rate=float, flag=bool, sizes=tuple[int, ...], note=str)
+anything = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.binary(max_size=5), st.lists(st.integers(), max_size=3), st.dictionaries(st.text(max_size=3), st.integers(), max_size=2))
+
+@settings(max_examples=200, deadline=None)
+@given(st.one_of(st.sampled_from(list(TYPES)), st.text(max_size=20)), anything)
+def test_parameters_are_typed_or_refused_in_one_line(name, value):
+    try: checked = check_values(TYPES, {name: value})
+    except ParameterError as error:
+        assert len(str(error).splitlines()) == 1
+        return
+    kinds = dict(profile=str, seed=int, rate=float, flag=bool, sizes=tuple, note=str)
+    assert type(checked[name]) is kinds[name]
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(-2**53, 2**53))
+def test_numbers_survive_their_text(number):
+    assert coerce("n", str(number), int) == number
+
+@pytest.mark.parametrize("injected, sentence", [
+    (dict(sede=1), "unknown parameter 'sede': expected one of seed, flag; did you mean 'seed'?"),
+    (dict(seed="many"), "seed = 'many' is not valid: expected a number (int)"),
+    (dict(flag="perhaps"), "flag = 'perhaps' is not valid: expected true or false"),
+])
+def test_a_notebook_refuses_from_the_inside(injected, sentence):
+    with pytest.raises(ParameterError, match=re.escape(sentence)):
+        check_parameters({"__annotations__": dict(seed=int, flag=bool), "seed": 0, "flag": True, "re": re, "Path": Path, **injected})
+
+@pytest.mark.parametrize("name", ["sede", "seed = 1\nimport os", "__annotations__", "", "a" * 500, "seed\x00"])
+def test_hostile_names_never_reach_a_kernel(tmp_path, name):
+    tiny = write_notebook(tmp_path / "tiny.ipynb")
+    with pytest.raises(ParameterError, match="unknown parameter"): run_notebook(tiny, tmp_path / "out.ipynb", {name: 1})
+    assert [p.name for p in tmp_path.iterdir()] == ["tiny.ipynb"]
+
+def test_mistakes_on_the_command_line_are_one_sentence(tmp_path, capsys):
+    tiny = str(write_notebook(tmp_path / "tiny.ipynb"))
+    for arguments, sentence in [
+        (["notebook", "00_confg", "o.ipynb"], "unknown notebook '00_confg'"),
+        (["notebook", tiny, str(tmp_path / "o.ipynb"), "-p", "profile", "smokey"], "did you mean 'smoke'?"),
+        (["notebook", tiny, str(ROOT / "nbs" / "o.ipynb")], "lies under nbs/"),
+    ]:
+        assert main(arguments) == 2
+        said = capsys.readouterr().err
+        assert sentence in said and said.startswith("error: ") and said.count("\n") == 1
+
+def test_plain_papermill_is_refused_too(tmp_path):
+    tiny = write_notebook(tmp_path / "tiny.ipynb")
+    status, said, errors = run(sys.executable, "-m", "papermill", tiny, tmp_path / "out.ipynb", "-p", "profil", "smoke", cwd=tmp_path)
+    assert status != 0
+    assert "unknown parameter 'profil': expected one of profile, traces, figures; did you mean 'profile'?" in errors
+    shown = [o for c in cells(tmp_path / "out.ipynb") for o in c.get("outputs", []) if o["output_type"] == "error"]
+    assert len(shown) == 1 and len(shown[0]["traceback"]) == 1
