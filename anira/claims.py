@@ -6,7 +6,7 @@
 __all__ = ['CLAIMS', 'VERDICTS', 'DRAWS', 'LMG_DRAWS', 'MIN_INSTANCES', 'LEARNT', 'Claim', 'judge', 'combine', 'finding',
            'runs_of', 'judge_alignment', 'fall_beyond', 'rise_beyond', 'fall_inside', 'judge_unseen_sizes',
            'timing_population', 'group_shares', 'judge_timing', 'trained_accuracy', 'not_learnt', 'findings', 'scope',
-           'ledger', 'as_text', 'main']
+           'ledger', 'as_text', 'as_markdown', 'main']
 
 # %% ../nbs/22_claims.ipynb #e6a3041d
 import argparse, sys
@@ -265,6 +265,11 @@ def as_text(book: pd.DataFrame) -> str:
     "The ledger as aligned text."
     lines = [f"{r.claim:4} {r.verdict.upper():14} {r.says}\n     rule: {r.rule}\n     {r.statistics}\n     ({r.scope}; n = {r.instances}; paper: {r.paper}; look closer: {r.notebook})" for r in book.itertuples()]
     return "\n".join(lines)
+
+def as_markdown(book: pd.DataFrame) -> str:
+    "The ledger as a markdown table, for notebooks and the README."
+    rows = [f"| {r.claim} | {r.says} | **{r.verdict}** | {r.statistics.replace('; ', '<br>')} | {r.rule} | {r.paper} | {r.scope} | [{r.notebook}](nbs/experiments/{r.notebook}.ipynb) |" for r in book.itertuples()]
+    return "\n".join(["| claim | says | verdict | ours, with 95 % interval | rule | paper | rests on | notebook |", "|---|---|---|---|---|---|---|---|", *rows]) + "\n"
 
 def main(argv=None) -> int:
     "Command line of `python -m anira.claims`."

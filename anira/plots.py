@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['VARIANTS', 'SPLITS', 'TASK_NAMES', 'use_style', 'band', 'shade_splits', 'caption', 'describe', 'save_figure',
-           'save_csv']
+           'save_csv', 'save_table']
 
 # %% ../nbs/21_plots.ipynb #e7730a21
 import io
@@ -77,3 +77,9 @@ def save_figure(
 def save_csv(data: pd.DataFrame, folder, name: str) -> Path:
     "Save a table as CSV with six significant digits."
     return write_bytes(Path(folder) / f"{name}.csv", data.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode())
+
+# %% ../nbs/21_plots.ipynb #1527c727
+def save_table(table: pd.DataFrame, folder, name: str, digits: int = 3) -> list[Path]:
+    "Save a table as CSV and LaTeX."
+    latex = table.style.format(precision=digits, na_rep="--", escape="latex").hide(axis="index").to_latex(hrules=True)
+    return [save_csv(table, folder, name), write_bytes(Path(folder) / f"{name}.tex", latex.encode())]
