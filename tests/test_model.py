@@ -114,6 +114,21 @@ def test_cached_generation_equals_recomputation_token_for_token_and_depth_for_de
             row, ended = torch.cat([row, token.view(1, 1)], 1), token == eos
         assert ended or made.tokens.shape[1] == most or (made.tokens == eos).any(1).all()
 
+@torch.no_grad()
+@pytest.mark.parametrize("halting", ("early", "online"))
+def test_cached_logits_equal_a_full_pass_where_deep_tokens_follow_shallow_ones(halting):
+    mixed = 0
+    for seed in range(6):
+        model, prompts, seen = build(seed, halting=halting, max_depth=5), sequences(seed, [3, 3, 3, 3]), []
+        run = model.run
+        model.run = lambda *args, **how: (out := run(*args, **how), seen.append(out.logits[:, -1].clone()))[0]
+        made = model.generate(prompts, 7)
+        model.run = run
+        whole = model(torch.cat([prompts, made.tokens], 1))
+        torch.testing.assert_close(torch.stack(seen, 1), whole.logits[:, 2:-1], atol=1e-5, rtol=1e-5)
+        mixed += int((made.depth[:, 1:-1] < made.depth[:, 2:]).sum())
+    assert mixed > 3
+
 def test_generation_depths_really_vary_in_these_tests():
     depths = [build(seed, halting=halting).generate(sequences(seed, [3, 5, 2]), 6).depth.unique().numel() for seed in range(6) for halting in ("early", "online")]
     assert sum(n >= 2 for n in depths) >= 8
