@@ -57,7 +57,7 @@ def describe(table: pd.DataFrame, extra: str = "") -> str:
     "What stands behind a figure: profile, seeds, instances per point, interval."
     seeds = table["seed"].nunique()
     profile = ", ".join(sorted(table["profile"].unique()))
-    return f"{profile} profile, {seeds} training seed{'s' * (seeds != 1)} per model; bands: 95 % bootstrap over instances{'; ' + extra if extra else ''}."
+    return f"{profile} profile, {seeds} training seed{'s' * (seeds != 1)} per model; bands: 95 % bootstrap over instances{'; ' + extra if extra else ''}"
 
 # %% ../nbs/21_plots.ipynb #9494f6b2
 def save_figure(

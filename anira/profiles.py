@@ -48,7 +48,10 @@ class RunConfig(Config):
 
     def validate(self):
         choose(self.task, TASKS, "task"); choose(self.variant, HALTING, "variant")
-        self.make_task(); self.model_config()
+        resolved = dict(task_options=self.make_task().options, model=self.model_config())
+        for name, settings in resolved.items():
+            typed = settings.to_dict()
+            object.__setattr__(self, name, {key: typed[key] for key in getattr(self, name)})
 
 # %% ../nbs/17_profiles.ipynb #03eb61d7
 def _make_task(self): 
