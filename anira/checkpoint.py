@@ -8,6 +8,7 @@ __all__ = ['SCHEMA', 'write_bytes', 'write_json', 'sha256', 'provenance', 'commi
 
 # %% ../nbs/15_checkpoint.ipynb #f0e5a28a
 import hashlib, json, os, platform, subprocess, sys
+import anira
 import torch
 from importlib import metadata
 from pathlib import Path
@@ -45,7 +46,7 @@ def sha256(path) -> str:
 # %% ../nbs/15_checkpoint.ipynb #273a257c
 def _git(*args):
     "One git answer about the source tree, or None."
-    try: return subprocess.run(["git", "-C", str(Path(__file__).parent), *args], capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+    try: return subprocess.run(["git", "-C", str(Path(anira.__file__).parent), *args], capture_output=True, text=True, check=True, timeout=20).stdout.strip()
     except (OSError, subprocess.SubprocessError): return None
 
 def provenance(
