@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['CLAIMS', 'VERDICTS', 'DRAWS', 'LMG_DRAWS', 'MIN_INSTANCES', 'LEARNT', 'README_MARKS', 'Claim', 'judge', 'combine',
            'finding', 'runs_of', 'judge_alignment', 'fall_beyond', 'rise_beyond', 'fall_inside', 'judge_unseen_sizes',
-           'timing_population', 'group_shares', 'judge_timing', 'trained_accuracy', 'not_learnt', 'findings', 'scope',
-           'ledger', 'as_text', 'as_markdown', 'into_readme', 'main']
+           'timing_population', 'group_shares', 'judge_timing', 'trained_accuracy', 'countable', 'not_learnt',
+           'findings', 'scope', 'ledger', 'as_text', 'as_markdown', 'into_readme', 'main']
 
 # %% ../nbs/22_claims.ipynb #e6a3041d
 import argparse, sys
@@ -224,9 +224,14 @@ def trained_accuracy(table: pd.DataFrame) -> pd.Series:
     rows = table[(table.answers == "generated") & (table.split == "trained")].drop_duplicates(["checkpoint", "instance"])
     return rows.groupby(["checkpoint", "size"]).correct_instance.mean().groupby("checkpoint").mean()
 
-def not_learnt(table: pd.DataFrame, accuracy: pd.Series) -> list[dict]:
+def countable(table: pd.DataFrame) -> pd.DataFrame:
+    "The rows of runs that have learnt their task."
+    accuracy = trained_accuracy(table)
+    return table[table.checkpoint.isin(accuracy.index[accuracy >= LEARNT])]
+
+def not_learnt(table: pd.DataFrame) -> list[dict]:
     "Findings that say which runs do not count, for every claim about their task."
-    out = []
+    accuracy, out = trained_accuracy(table), []
     for name in accuracy.index[accuracy < LEARNT]:
         run = table[table.checkpoint == name].iloc[0]
         out += [dict(claim=c.id, task=run.task, variant=run.variant, statistic="not learnt: accuracy at trained sizes", value=accuracy[name],
@@ -236,9 +241,8 @@ def not_learnt(table: pd.DataFrame, accuracy: pd.Series) -> list[dict]:
 # %% ../nbs/22_claims.ipynb #0c1244c5
 def findings(table: pd.DataFrame) -> pd.DataFrame:
     "Every statistic that these traces allow, judged; runs that have not learnt their task count for none."
-    accuracy = trained_accuracy(table)
-    learnt = table[table.checkpoint.isin(accuracy.index[accuracy >= LEARNT])]
-    return pd.DataFrame([*judge_alignment(learnt), *judge_unseen_sizes(learnt), *judge_timing(learnt), *not_learnt(table, accuracy)])
+    learnt = countable(table)
+    return pd.DataFrame([*judge_alignment(learnt), *judge_unseen_sizes(learnt), *judge_timing(learnt), *not_learnt(table)])
 
 def scope(seeds: int) -> str:
     "What a number of training seeds can and cannot show."
