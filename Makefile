@@ -22,7 +22,7 @@ venv: $(STAMP) ## make the virtual environment from the lock file
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else "error: Python 3.11 or newer is needed, this is %d.%d: name a newer one with make PYTHON=..." % v[:2])'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@if git rev-parse --git-dir >/dev/null 2>&1; then git config --local diff.notebook.textconv '$(BIN)/jupytext --quiet --opt notebook_metadata_filter=-all --to py:percent --output -'; fi
 	@touch $@
