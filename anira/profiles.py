@@ -77,7 +77,7 @@ PROFILES = {
     },
     "laptop": {
         "common": dict(steps=4000, optimizer="muon", compile=True, eval_every=250, eval_instances=100),
-        "mano": dict(batch_size=128, length_groups=2, model=dict(max_depth=8),
+        "mano": dict(steps=2500, batch_size=128, length_groups=2, model=dict(max_depth=8),
                      task_options=dict(max_size=4, held_out=(3,), beyond=(5, 6), modulus=5, length_token=False)),
         "brevo": dict(batch_size=64, length_groups=3, model=dict(max_depth=6),
                       task_options=dict(max_size=7, held_out=(6,), beyond=(8, 9, 10))),
