@@ -148,8 +148,8 @@ _TABLE = tuple(ALGORITHMS.values())
 
 def _write(self, which, main, query, answers):
     "Instances and answers as tokens: name, input, perhaps a query, answer."
-    n, number = len(which), lambda rows: np.where(_stack(rows) >= 0, _stack(rows) + self.first_number, -1)
-    mark = lambda token: np.full((n, 1), token)
+    mark = lambda token: np.full((len(which), 1), token)
+    number = lambda rows: np.where((numbers := _stack(rows)) >= 0, numbers + self.first_number, -1)
     asked = np.where([[len(q) > 0] for q in query], self.query_id, -1)
     parts = [mark(self.bos_id), self.n_special + which[:, None], number(main), asked, number(query), mark(self.ans_id), number(answers), mark(self.eos_id)]
     return left_pack(np.concatenate(parts, axis=1), self.pad_id)

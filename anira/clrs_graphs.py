@@ -12,7 +12,7 @@ __all__ = ['shortest_paths_rule', 'dag_shortest_paths_rule', 'all_pairs_shortest
 # %% ../nbs/06_clrs_graphs.ipynb #a66b40c2
 import numpy as np
 
-from .clrs_sequences import END, Tally, among, follow, keep_first, only
+from .clrs_sequences import END, follow
 
 # %% ../nbs/06_clrs_graphs.ipynb #25ce5f77
 def draw_adjacency(
@@ -235,25 +235,24 @@ def spanning_tree(main, query, tick):
 def spanning_tree_rule(main, query=()):
     "Any minimum spanning forest, its edges in any order."
     n, edges = read_graph(main, 3)
-    def extends(edge, part):
-        group = list(range(n))
-        for u, v in part + [(u, v) for u, v, w in edges if w < edge[2]]: _merge(group, u, v)
-        return group[edge[0]] != group[edge[1]]
+    levels = [[(u, v) for u, v, w in edges if w == weight] for weight in sorted({w for *_, w in edges})]
     def allowed(printed):
-        part = list(zip(printed[::2], printed[1::2]))
-        good = [edge for edge in edges if extends(edge, part)]
-        if len(printed) % 2: return {v for u, v, _ in good if u == printed[-1]}
-        return {u for u, _, _ in good} or {END}
+        group, good = list(range(n)), []
+        for u, v in zip(printed[::2], printed[1::2]): _merge(group, u, v)
+        for level in levels:
+            fresh = [(u, v) for u, v in level if group[u] != group[v]]
+            for u, v in fresh: _merge(group, u, v)
+            good += fresh
+        if len(printed) % 2: return {v for u, v in good if u == printed[-1]}
+        return {u for u, _ in good} or {END}
     return allowed
 
 # %% ../nbs/06_clrs_graphs.ipynb #8daf0d04
-def _arcs(n, edges, both):
+def _arcs(n, edges):
     "Per vertex its (neighbour, weight) pairs, ascending."
     out = [[] for _ in range(n)]
-    for u, v, w in edges:
-        out[u].append((v, w))
-        if both: out[v].append((u, w))
-    return [sorted(arcs) for arcs in out]
+    for u, v, w in sorted(edges): out[u].append((v, w))
+    return out
 
 def _relax(u, arcs, distance, before, tick):
     "Shorten the ways to the neighbours of u that become shorter through it."
@@ -278,7 +277,7 @@ def shortest_paths(main, query, tick):
     "Predecessors on shortest paths from the source, by Dijkstra; an operation is an edge relaxed."
     n, edges = read_graph(main, 3)
     nearest = lambda left, distance: min(left, key=lambda v: (distance[v], v))
-    yield from _settle(n, query[0], _arcs(n, edges, True), nearest, tick)
+    yield from _settle(n, query[0], _arcs(n, edges + [(v, u, w) for u, v, w in edges]), nearest, tick)
 
 # %% ../nbs/06_clrs_graphs.ipynb #a615f2d0
 def dag_shortest_paths(main, query, tick):
@@ -287,38 +286,47 @@ def dag_shortest_paths(main, query, tick):
     unweighted = [n] + [end for edge in edges for end in edge[:2]]
     order, work = follow(topological_sort, unweighted)
     tick(work[-1])
-    yield from _settle(n, query[0], _arcs(n, edges, False), lambda left, _: order[n - len(left)], tick)
+    yield from _settle(n, query[0], _arcs(n, edges), lambda left, _: order[n - len(left)], tick)
 
 # %% ../nbs/06_clrs_graphs.ipynb #a0d638f6
-def _all_distances(n, edges, both, tick):
-    "Distances and predecessors between all pairs, int rows per source."
-    distance = [[0 if i == j else np.inf for j in range(n)] for i in range(n)]
-    before = [list(range(n)) for _ in range(n)]
-    for u, v, w in edges + [(v, u, w) for u, v, w in edges if both]: distance[u][v], before[u][v] = w, u
-    for k in range(n):
-        for i in range(n):
-            tick(n)
-            for j in range(n):
-                if distance[i][k] + distance[k][j] < distance[i][j]: distance[i][j], before[i][j] = distance[i][k] + distance[k][j], before[k][j]
-    return distance, before
-
 def all_pairs_shortest_paths(main, query, tick):
     "Predecessors on shortest paths between all pairs, row by row; an operation is a comparison of two ways."
-    for row in _all_distances(*read_graph(main, 3), True, tick)[1]: yield from row
+    n, edges = read_graph(main, 3)
+    distance = [[0 if i == j else np.inf for j in range(n)] for i in range(n)]
+    before = [list(range(n)) for _ in range(n)]
+    for u, v, w in edges + [(v, u, w) for u, v, w in edges]: distance[u][v], before[u][v] = w, u
+    for k, onward in enumerate(distance):
+        for i, (row, last) in enumerate(zip(distance, before)):
+            tick(n)
+            first = row[k]
+            for j, second in enumerate(onward):
+                if first + second < row[j]: row[j], last[j] = first + second, before[k][j]
+    for row in before: yield from row
 
 # %% ../nbs/06_clrs_graphs.ipynb #f77b0ef8
+def _distances(source, edges):
+    "Distance of every vertex within reach of the source."
+    distance, before = {source: 0}, None
+    while distance != before:
+        before = dict(distance)
+        for u, v, w in edges:
+            if u in distance: distance[v] = min(distance.get(v, np.inf), distance[u] + w)
+    return distance
+
 def _predecessor_rule(both, all_pairs=False):
     "Any predecessor on a shortest path."
     def rule(main, query=()):
         n, edges = read_graph(main, 3)
-        distance, arcs = _all_distances(n, edges, both, Tally())[0], _arcs(n, edges, both)
-        sources = range(n) if all_pairs else query
+        edges += [(v, u, w) for u, v, w in edges if both]
+        arriving, sources = _arcs(n, [(v, u, w) for u, v, w in edges]), range(n) if all_pairs else query
+        far = [_distances(source, edges) for source in sources]
         def allowed(printed):
-            if len(printed) == n * len(sources): return {END}
-            source, v = sources[len(printed) // n], len(printed) % n
-            if v == source or np.isinf(distance[source][v]): return {v}
-            return {u for u in range(n) for end, w in arcs[u] if end == v and distance[source][u] + w == distance[source][v]}
+            if len(printed) == n * len(far): return {END}
+            distance, v = far[len(printed) // n], len(printed) % n
+            if not distance.get(v): return {v}
+            return {u for u, w in arriving[v] if distance.get(u, np.inf) + w == distance[v]}
         return allowed
     return rule
 
+# %% ../nbs/06_clrs_graphs.ipynb #515b3d24
 shortest_paths_rule, dag_shortest_paths_rule, all_pairs_shortest_paths_rule = _predecessor_rule(True), _predecessor_rule(False), _predecessor_rule(True, True)

@@ -14,6 +14,8 @@ __all__ = ['END', 'Tally', 'follow', 'only', 'among', 'accepts', 'keep_first', '
 
 # %% ../nbs/05_clrs_sequences.ipynb #9c08f51a
 import numpy as np
+from functools import cache
+from itertools import accumulate
 
 # %% ../nbs/05_clrs_sequences.ipynb #de24a263
 class Tally:
@@ -97,7 +99,8 @@ def minimum(main, query, tick):
 
 def minimum_rule(main, query=()):
     "Any position of the smallest key."
-    return among([i] for i, key in enumerate(main) if key == min(main))
+    least = min(main)
+    return among([i] for i, key in enumerate(main) if key == least)
 
 # %% ../nbs/05_clrs_sequences.ipynb #de173b43
 def draw_sorted(sizes, options, rng):
@@ -138,7 +141,8 @@ def quickselect(main, query, tick):
 # %% ../nbs/05_clrs_sequences.ipynb #0db284da
 def quickselect_rule(main, query):
     "Any position of the key of that rank."
-    return among([i] for i, key in enumerate(main) if key == sorted(main)[query[0]])
+    wanted = sorted(main)[query[0]]
+    return among([i] for i, key in enumerate(main) if key == wanted)
 
 # %% ../nbs/05_clrs_sequences.ipynb #ec07f8c2
 def draw_signed(sizes, options, rng):
@@ -160,9 +164,10 @@ def maximum_subarray(main, query, tick):
 # %% ../nbs/05_clrs_sequences.ipynb #de2fb3c3
 def maximum_subarray_rule(main, query):
     "Any non-empty stretch with the largest sum."
-    above = np.concatenate([[0], np.cumsum(np.array(main) - query[0])])
+    above = [0, *accumulate(number - query[0] for number in main)]
     sums = {(i, j): above[j + 1] - above[i] for i in range(len(main)) for j in range(i, len(main))}
-    return among(stretch for stretch, total in sums.items() if total == max(sums.values()))
+    best = max(sums.values())
+    return among(stretch for stretch, total in sums.items() if total == best)
 
 # %% ../nbs/05_clrs_sequences.ipynb #37960b12
 def draw_distinct(
@@ -214,13 +219,16 @@ def draw_deadlines(sizes, options, rng):
 def task_scheduling(main, query, tick):
     "A schedule of largest weight; an operation is one test of how many kept tasks are due by a time."
     deadlines, weights, kept = main[::2], main[1::2], []
-    def fits(chosen):
-        for t in range(1, len(deadlines) + 1):
+    due = [0] * (len(deadlines) + 1)
+    def fits():
+        for t, count in enumerate(accumulate(due[1:]), 1):
             tick()
-            if sum(deadlines[i] <= t for i in chosen) > t: return False
+            if count > t: return False
         return True
     for i in sorted(range(len(weights)), key=lambda i: -weights[i]):
-        if fits([*kept, i]): kept.append(i)
+        due[deadlines[i]] += 1
+        if fits(): kept.append(i)
+        else: due[deadlines[i]] -= 1
     yield from sorted(kept, key=lambda i: (deadlines[i], i))
 
 # %% ../nbs/05_clrs_sequences.ipynb #efb8306b
@@ -268,16 +276,16 @@ def draw_dimensions(sizes, options, rng):
 
 def _chain_tree(main, tick):
     "The rule of a matrix chain, from a table of costs over intervals of dimensions."
-    n, cost, splits = len(main) - 1, {}, {}
-    for length in range(1, n + 1):
+    n = len(main) - 1
+    cost, across = ([[0] * (n + 1) for _ in main] for _ in range(2))  # across[j][i] = cost[i][j]
+    def prices(i, j): return [a + b + main[i] * d * main[j] for a, b, d in zip(cost[i][i + 1 : j], across[j][i + 1 : j], main[i + 1 : j])]
+    for length in range(2, n + 1):
         for i in range(n - length + 1):
-            j, price = i + length, {}
-            for k in range(i + 1, j):
-                tick()
-                price[k] = cost[i, k] + cost[k, j] + main[i] * main[k] * main[j]
-            cost[i, j] = min(price.values(), default=0)
-            splits[i, j] = {k for k in price if price[k] == cost[i, j]}
-    return _preorder((0, n), lambda i, j: splits[i, j], lambda i, j, k: [(i, k), (k, j)])
+            tick(length - 1)
+            cost[i][i + length] = across[i + length][i] = min(prices(i, i + length))
+    @cache
+    def best(i, j): return {k for k, price in enumerate(prices(i, j), i + 1) if price == cost[i][j]}
+    return _preorder((0, n), best, lambda i, j, k: [(i, k), (k, j)])
 
 # %% ../nbs/05_clrs_sequences.ipynb #3b7b2fee
 def matrix_chain(main, query, tick):
@@ -296,16 +304,20 @@ def draw_frequencies(sizes, options, rng):
 
 def _search_tree(main, query, tick):
     "The rule of an optimal search tree, from a table of costs over intervals of keys."
-    n, cost, roots = len(main), {(i, i): gap for i, gap in enumerate(query)}, {(i, i): set() for i in range(len(main) + 1)}
+    n = len(main)
+    cost = [[gap if i == j else 0 for j in range(n + 1)] for i, gap in enumerate(query)]
+    across = [row[:] for row in cost]  # across[j][i] = cost[i][j]
+    def prices(i, j): return [a + b for a, b in zip(cost[i][i:j], across[j][i + 1 : j + 1])]
     for length in range(1, n + 1):
         for i in range(n - length + 1):
-            j, price = i + length, {}
-            for root in range(i, j):
-                tick()
-                price[root] = cost[i, root] + cost[root + 1, j] + sum(main[i:j]) + sum(query[i:j + 1])
-            cost[i, j] = min(price.values())
-            roots[i, j] = {root for root in price if price[root] == cost[i, j]}
-    return _preorder((0, n), lambda i, j: roots[i, j], lambda i, j, root: [(i, root), (root + 1, j)])
+            j = i + length
+            tick(length)
+            cost[i][j] = across[j][i] = min(prices(i, j)) + sum(main[i:j]) + sum(query[i : j + 1])
+    @cache
+    def best(i, j):
+        sides = prices(i, j)
+        return {root for root, price in enumerate(sides, i) if price == min(sides)}
+    return _preorder((0, n), best, lambda i, j, root: [(i, root), (root + 1, j)])
 
 # %% ../nbs/05_clrs_sequences.ipynb #dd5ff53b
 def optimal_bst(main, query, tick):
@@ -326,8 +338,8 @@ def _common_lengths(first, second, tick):
     "Length of a longest common subsequence of every pair of suffixes."
     length = [[0] * (len(second) + 1) for _ in range(len(first) + 1)]
     for i in reversed(range(len(first))):
+        tick(len(second))
         for j in reversed(range(len(second))):
-            tick()
             length[i][j] = 1 + length[i + 1][j + 1] if first[i] == second[j] else max(length[i + 1][j], length[i][j + 1])
     return length
 
