@@ -50,7 +50,7 @@ def describe(grammar: Grammar) -> str:
 @dataclass(frozen=True)
 class GrammarShape(Config):
     "What a drawn grammar looks like."
-    levels: int = setting(4, "levels of productions; terminals lie below, so cfg3b's seven levels are 6", low=1, high=8)
+    levels: int = setting(4, "levels of productions; terminals lie below, so cfg3b's seven levels are 6", low=1, high=10)
     symbols: int = setting(3, "symbols per level; the top level has one, the root", low=1, high=26)
     terminals: int = setting(3, "different terminals", low=1, high=26)
     productions: int = setting(2, "productions of each symbol", low=1)
@@ -65,16 +65,22 @@ class GrammarShape(Config):
         for level in range(1, self.levels + 1): self._check_level(level)
 
 # %% ../nbs/07_grammar.ipynb #655be0a7
-def _check_level(self, level):
+def _ways(self, below: int) -> int:
+    "How many different right-hand sides there are over so many symbols."
+    return sum(below**n if self.repeats else math.perm(below, n) for n in self.lengths)
+
+def _check_level(self, level: int):
     "Refuse a level that has not enough different right-hand sides."
-    below, heads = self.terminals if level == 1 else self.symbols, 1 if level == self.levels else self.symbols
-    ways = sum(below**n if self.repeats else math.perm(below, n) for n in self.lengths)
+    name, heads = "terminals" if level == 1 else "symbols", 1 if level == self.levels else self.symbols
+    below = getattr(self, name)
+    ways = self._ways(below)
     if heads * self.productions <= ways: return
     what = f"{heads} symbol{'s' * (heads > 1)} over {below} below have {ways} different right-hand sides"
     if ways >= heads: raise ValueError(f"productions = {self.productions} is too many: {what}, expected 1 to {ways // heads}")
-    raise ValueError(f"{'terminals' if level == 1 else 'symbols'} = {below} is too few: {what}")
+    enough = next(k for k in range(below, 27) if self._ways(k) >= (heads if level == 1 else k))
+    raise ValueError(f"{name} = {below} is too few: {what}, expected at least {enough}")
 
-GrammarShape._check_level = _check_level
+GrammarShape._ways, GrammarShape._check_level = _ways, _check_level
 
 # %% ../nbs/07_grammar.ipynb #21e3c80a
 def _draw_level(shape, level, heads):

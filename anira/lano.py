@@ -17,7 +17,7 @@ from .task import Batch, Task, TaskOptions, answer_positions, answer_rows, left_
 @dataclass(frozen=True)
 class LanoOptions(TaskOptions):
     "Options of LANO."
-    max_size: int = setting(6, "highest level at which a derivation starts in training", low=1, high=8)
+    max_size: int = setting(6, "highest level at which a derivation starts in training", low=1, high=10)
     symbols: int = setting(3, "symbols per level", low=1, high=26)
     terminals: int = setting(3, "different terminals", low=1, high=26)
     productions: int = setting(2, "productions of each symbol", low=1)
@@ -35,7 +35,7 @@ class Lano(Task):
     def _check_sizes(self):
         "Refuse sizes and grammars that cannot be, and draw the grammar."
         Task._check_sizes(self)
-        if max(self.test_sizes) > 8: raise ValueError(f"beyond = {list(self.options.beyond)} is not valid: sizes go up to 8 levels")
+        if max(self.test_sizes) > 10: raise ValueError(f"beyond = {list(self.options.beyond)} is not valid: sizes go up to 10")
         common = {f.name for f in fields(GrammarShape)} & {f.name for f in fields(self.options)}
         shape = {name: getattr(self.options, name) for name in common}
         self.grammar = draw_grammar(GrammarShape(levels=max(self.test_sizes), **shape))
