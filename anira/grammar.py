@@ -12,7 +12,6 @@ import numpy as np
 from dataclasses import dataclass
 
 from .config import Config, choose, setting
-from .task import left_pack
 
 # %% ../nbs/07_grammar.ipynb #2d6c12fa
 @dataclass(frozen=True)
@@ -61,7 +60,8 @@ class GrammarShape(Config):
 
     def validate(self):
         if not self.lengths or len(set(self.lengths)) < len(self.lengths): raise ValueError(f"lengths = {self.lengths} is not valid: distinct numbers out of 2, 3")
-        if self.shared and self.symbols != self.terminals: raise ValueError(f"terminals = {self.terminals} is not valid: shared productions need as many terminals as symbols, {self.symbols}")
+        if self.shared and self.symbols != self.terminals:
+            raise ValueError(f"terminals = {self.terminals} is not valid: shared productions need as many terminals as symbols, {self.symbols}")
         for level in range(1, self.levels + 1): self._check_level(level)
 
 # %% ../nbs/07_grammar.ipynb #655be0a7
@@ -110,35 +110,47 @@ def named_grammar(name: str, **changes) -> Grammar:
 
 # %% ../nbs/07_grammar.ipynb #db09d635
 def _rule_table(grammar, level):
-    "Right-hand sides as int (symbols, productions, width), -1 past the end, and cumulated probabilities (symbols, productions)."
+    "Right-hand sides (symbols · most, width), -1 past the end, and where the unit interval is cut (symbols, most - 1)."
     rules = [grammar.productions(level, s) for s in range(len(grammar.rules[level - 1]))]
-    table = np.full((len(rules), max(map(len, rules)), max(len(side) for r in rules for _, side in r)), -1)
-    cumulated = np.full(table.shape[:2], 2.0)
+    most = max(map(len, rules))
+    table = np.full((len(rules) * most, max(len(side) for r in rules for _, side in r)), -1)
+    cuts = np.full((len(rules), most - 1), 2.0)
     for s, productions in enumerate(rules):
-        cumulated[s, : len(productions) - 1] = np.cumsum([p for p, _ in productions])[:-1]
-        for r, (_, side) in enumerate(productions): table[s, r, : len(side)] = side
-    return table, cumulated
+        cuts[s, : len(productions) - 1] = np.cumsum([p for p, _ in productions])[:-1]
+        for r, (_, side) in enumerate(productions): table[s * most + r, : len(side)] = side
+    return table, cuts
 
 # %% ../nbs/07_grammar.ipynb #e66eb082
+def _expand(grammar, level, symbols, ends, offsets, rng):
+    "Replace every symbol of one level by a production: (symbols, ends, offsets) of the level below."
+    table, cuts = _rule_table(grammar, level)
+    u, chosen = rng.random(len(symbols)), symbols * (cuts.shape[1] + 1)
+    for cut in cuts.T: chosen += u >= cut[symbols]
+    children = table[chosen]
+    stops = np.concatenate([[0], np.cumsum((table >= 0).sum(1)[chosen])])
+    below = np.full(stops[-1], level - 1)
+    below[stops[1:] - 1] = ends
+    return children[children >= 0], below, stops[offsets]
+
+# %% ../nbs/07_grammar.ipynb #85ecd517
 def draw_strings(
     grammar: Grammar,
     levels: np.ndarray,  # int (n,), the level whose root each derivation starts from
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:  # (strings, closes): int (n, L), -1 past the end; closes is the highest level that ends at each token
     "Draw strings from the grammar, with the structure that they came from."
-    symbols = closes = np.full((len(levels), 1), -1)
+    n, symbols, ends = len(levels), np.zeros(0, np.int64), np.zeros(0, np.int64)
+    offsets = np.zeros(n + 1, np.int64)
     for level in range(int(levels.max()), 0, -1):
-        begins = (levels == level)[:, None] & (np.arange(symbols.shape[1]) == 0)
-        symbols, closes = np.where(begins, 0, symbols), np.where(begins, level, closes)
-        table, cumulated = _rule_table(grammar, level)
-        drawn = (rng.random(symbols.shape)[:, :, None] >= cumulated[symbols]).sum(2)
-        children = np.where(symbols[:, :, None] >= 0, table[symbols, drawn], -1)
-        last = (children >= 0).sum(2, keepdims=True) - 1 == np.arange(table.shape[2])
-        ends = np.where(last, closes[:, :, None], level - 1)
-        gappy = children.reshape(len(levels), -1)
-        closes = left_pack(np.where(gappy >= 0, ends.reshape(gappy.shape), -1), -1)
-        symbols = left_pack(gappy, -1)
-    return symbols, closes
+        begins = np.flatnonzero(levels == level)
+        symbols, ends = np.insert(symbols, offsets[begins], 0), np.insert(ends, offsets[begins], level)
+        offsets = offsets + np.searchsorted(begins, np.arange(n + 1))
+        symbols, ends, offsets = _expand(grammar, level, symbols, ends, offsets, rng)
+    lengths = np.diff(offsets)
+    strings, closes = np.full((2, n, lengths.max()), -1)
+    present = np.arange(lengths.max()) < lengths[:, None]
+    strings[present], closes[present] = symbols, ends
+    return strings, closes
 
 # %% ../nbs/07_grammar.ipynb #7abd6c7a
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 
 from .config import setting
 from .grammar import GrammarShape, Parse, draw_grammar, draw_strings, parse
-from .task import Batch, Task, TaskOptions, answer_positions, answer_rows, left_pack
+from .task import Batch, Task, TaskOptions, answer_rows, left_pack
 
 # %% ../nbs/08_lano.ipynb #afc9d683
 @dataclass(frozen=True)
@@ -60,13 +60,17 @@ Lano._check_size = _check_size
 def _generate(self, sizes, rng) -> Batch:
     "Draw strings of the given sizes and write them out as tokens."
     strings, closes = draw_strings(self.grammar, sizes, rng)
-    n, levels = len(sizes), np.where(np.arange(sizes.max()) < sizes[:, None], self.n_special, -1)
-    mark = lambda token: np.full((n, 1), token)
-    text = np.where(strings >= 0, strings + self.first_terminal, -1)
-    gappy = [mark(self.bos_id), levels, mark(self.ans_id), text, mark(self.eos_id)]
-    tokens = left_pack(np.concatenate(gappy, axis=1), self.pad_id)
-    given = np.floor(self.options.prompt_share * (strings >= 0).sum(1)).astype(np.int64)
-    return Batch(tokens, answer_positions(tokens, self.ans_id), sizes, dict(given=given, closes=closes))
+    lengths, rows = (strings >= 0).sum(1), np.arange(len(sizes))
+    begins, ends = sizes + 2, sizes + 2 + lengths  # columns of the first string token and of <eos>
+    column = np.arange(ends.max() + 1)
+    inside = (column >= begins[:, None]) & (column < ends[:, None])
+    tokens = np.full(inside.shape, self.pad_id)
+    tokens[inside] = strings[strings >= 0] + self.first_terminal
+    tokens[column < begins[:, None] - 1] = self.n_special  # <level>
+    tokens[:, 0], tokens[rows, begins - 1], tokens[rows, ends] = self.bos_id, self.ans_id, self.eos_id
+    targets = (column >= begins[:, None] - 1) & (column < ends[:, None])
+    given = np.floor(self.options.prompt_share * lengths).astype(np.int64)
+    return Batch(tokens, targets, sizes, dict(given=given, closes=closes))
 
 Lano._generate = _generate
 
