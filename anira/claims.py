@@ -64,7 +64,7 @@ CLAIMS += [
 # %% ../nbs/22_claims.ipynb #8abe7114
 CLAIMS += [
     Claim("C6", "On LANO expected depth correlates with parser effort", "reading note", "LANO test strings",
-          "correlation with expansions", "not yet fixed: the LANO task does not exist here yet", "E .666, O .456", tasks=("lano",)),
+          "correlation with expansions", "not yet fixed: no model is trained on LANO yet", "E .666, O .456", tasks=("lano",)),
     Claim("C7", "On GSM-Symbolic harder splits get no more depth", "reading note", "GSM-Symbolic main, p1, p2", "mean executed depth",
           "not runnable here: needs an eight-step recurrent Llama trained for a day on four large GPUs", "E 6.060 / 6.004 / 5.982", tasks=("gsm",)),
 ]
