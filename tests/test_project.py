@@ -22,8 +22,9 @@ def cells(path): return json.loads(path.read_text())["cells"]
 def code(path): return ["".join(c["source"]) for c in cells(path) if c["cell_type"] == "code"]
 
 def run(*command, cwd=ROOT, **environment):
-    "A command's exit code, output and errors."
-    done = subprocess.run([str(c) for c in command], cwd=cwd, capture_output=True, text=True, env={**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **environment})
+    "A command's exit code, output and errors; it does not know that make may have started these tests."
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "MFLAGS"}
+    done = subprocess.run([str(c) for c in command], cwd=cwd, capture_output=True, text=True, env={**inherited, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **environment})
     return done.returncode, done.stdout, done.stderr
 
 
