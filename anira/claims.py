@@ -187,10 +187,10 @@ def group_shares(run) -> pd.DataFrame:
 def judge_timing(table: pd.DataFrame) -> list[dict]:
     "C3, C4 and C5."
     rows, out = timing_population(table), []
-    shares = {variant: [group_shares(run) for run in runs_of(model)] for _, variant, model in _models(rows)}
+    early = [group_shares(run) for run in runs_of(rows[rows.variant == "early"])]
     n = {variant: int(model.groupby("checkpoint").instance.nunique().sum()) for _, variant, model in _models(rows)}
-    take = lambda found, row: ([s.loc[row].iloc[0] for s in found], [s.loc[row].iloc[1:].to_numpy() for s in found])
-    if "early" in shares: out.append(finding("C3", "brevo", "early", "LMG share of structure", *take(shares["early"], "structure"), 0.5, n["early"]))
+    structure = [shares.loc["structure"].to_numpy() for shares in early]
+    if early: out.append(finding("C3", "brevo", "early", "LMG share of structure", [s[0] for s in structure], [s[1:] for s in structure], 0.5, n["early"]))
     for variant, above in (("early", False), ("online", True)):
         runs = [run for _, v, model in _models(rows) if v == variant for run in runs_of(model)]
         found = [_linearity(run) for run in runs]
