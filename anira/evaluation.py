@@ -44,7 +44,7 @@ def answer(
     **how,  # rule, threshold
 ) -> np.ndarray:  # int64 (n, La), the model's own answers, padded
     "Greedy answers to the prompts of a batch."
-    prompts, longest = task.prompts(batch), task.answers(batch).shape[1]
+    prompts, longest = task.prompts(batch), task.longest_answer(batch)
     device = model.embed.weight.device
     parts = []
     for start in range(0, len(prompts), chunk):

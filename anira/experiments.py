@@ -25,7 +25,7 @@ def make_traces(
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for run in grid():
+        for run in grid(profile):
             checkpoint, out = folder / "checkpoints" / run_name(*run), folder / "traces" / run_name(*run)
             if (out / "manifest.json").exists(): continue
             train(run_config(run[0], run[1], profile, run[2]), checkpoint, quiet=True)

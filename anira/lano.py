@@ -90,7 +90,12 @@ def _answers(self, batch: Batch) -> np.ndarray:
     rest = ~self._cut(batch) & (batch.tokens != self.pad_id)
     return left_pack(np.where(rest, batch.tokens, -1), self.pad_id)
 
-Lano._cut, Lano.prompts, Lano.answers = _cut, _prompts, _answers
+def _longest_answer(self, batch: Batch) -> int:
+    "Tokens of the longest rest of a string, `<eos>` included: every production of every level at its longest."
+    longest = max(self.options.lengths) ** batch.sizes
+    return int((longest - batch.detail["given"]).max()) + 1
+
+Lano._cut, Lano.prompts, Lano.answers, Lano.longest_answer = _cut, _prompts, _answers, _longest_answer
 
 # %% ../nbs/07_lano.ipynb #869bb693
 def _parse(self, batch: Batch) -> Parse:

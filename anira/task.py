@@ -153,7 +153,11 @@ def _answers(self, batch: Batch) -> np.ndarray:
     targets[:, :-1] = batch.tokens[:, 1:]
     return left_pack(np.where(batch.answer_mask, targets, -1), self.pad_id)
 
-Task.prompts, Task.answers = _prompts, _answers
+def _longest_answer(self, batch: Batch) -> int:
+    "How many tokens the longest valid answer to a prompt of this batch can have; a family with answers of several lengths overrides it."
+    return self.answers(batch).shape[1]
+
+Task.prompts, Task.answers, Task.longest_answer = _prompts, _answers, _longest_answer
 
 # %% ../nbs/01_task.ipynb #6582f0b4
 def _with_answers(self,

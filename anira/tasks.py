@@ -7,12 +7,14 @@ __all__ = ['TASKS', 'make_task']
 
 # %% ../nbs/12_tasks.ipynb #3dc80846
 from .brevo import Brevo
+from .clrs import Clrs
 from .config import choose
+from .lano import Lano
 from .mano import Mano
 from .task import Batch, Task, TaskOptions
 
 # %% ../nbs/12_tasks.ipynb #84472c53
-TASKS = {family.name: family for family in (Mano, Brevo)}
+TASKS = {family.name: family for family in (Mano, Brevo, Clrs, Lano)}
 
 # %% ../nbs/12_tasks.ipynb #325c48cd
 def make_task(

@@ -429,7 +429,7 @@ def test_rows_of_a_batch_stand_on_their_own(drawn, rows):
 # ---- what is refused ----
 
 @pytest.mark.parametrize("name, options, message", (
-    ("maano", {}, "unknown task 'maano': expected one of mano, brevo.*did you mean 'mano'"),
+    ("maano", {}, "unknown task 'maano': expected one of mano, brevo, clrs, lano.*did you mean 'mano'"),
     ("mano", dict(modulo=7), "unknown setting of ManoOptions 'modulo'.*did you mean 'modulus'"),
     ("brevo", dict(max_degre=2), "unknown setting of BrevoOptions 'max_degre'.*did you mean 'max_degree'"),
     ("brevo", dict(name="x"), "unknown setting of BrevoOptions 'name'"), ("mano", dict(self=1), "unknown setting of ManoOptions 'self'"),
