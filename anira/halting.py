@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RULES', 'HALTING', 'survival', 'expected_depth', 'depth_by_rule', 'Halting', 'GivenDepths', 'FixedHalting', 'Decider',
-           'EarlyHalting', 'OnlineHalting']
+           'EarlyHalting', 'from_hazards', 'OnlineHalting']
 
 # %% ../nbs/13_halting.ipynb #b1bcba8f
 import torch
@@ -56,7 +56,8 @@ class Halting(nn.Module):
         self.threshold, self.temperature = config.threshold, config.temperature
 
     def start(self, e, rule, threshold, noise) -> dict: raise NotImplementedError
-    def gate(self, state, d): raise NotImplementedError
+    def active(self, state, d): raise NotImplementedError
+    def soft(self, state, d): return None
     def observe(self, state, h, d): return state
     def exit_probs(self, state): raise NotImplementedError
 
@@ -69,7 +70,7 @@ class GivenDepths(Halting):
         self.max_depth = max_depth
 
     def start(self, depth, rule=None, threshold=None, noise=None): return {"depth": depth}
-    def gate(self, state, d): return state["depth"] >= d, None
+    def active(self, state, d): return state["depth"] >= d
     def exit_probs(self, state): return nn.functional.one_hot(state["depth"].clamp(min=1) - 1, self.max_depth).float()
 
 # %% ../nbs/13_halting.ipynb #28a8bce4
@@ -116,12 +117,19 @@ class EarlyHalting(Halting):
         relaxed = ((logits + _gumbel(noise)) / self.temperature).softmax(-1)
         return state | {"depth": relaxed.argmax(-1) + 1, "soft": survival(relaxed)}
 
-    def gate(self, state, d):
-        return state["depth"] >= d, state["soft"][..., d - 1] if "soft" in state else None
-
+    def active(self, state, d): return state["depth"] >= d
+    def soft(self, state, d): return state["soft"][..., d - 1] if "soft" in state else None
     def exit_probs(self, state): return state["q"]
 
 # %% ../nbs/13_halting.ipynb #e3fe419c
+def from_hazards(
+    logits: torch.Tensor,  # (..., D - 1), logit of the hazard at each step but the last
+) -> torch.Tensor:  # (..., D), sums to 1
+    "Exit probabilities of a sequence of hazards, computed in logarithms."
+    stay, leave = nn.functional.logsigmoid(-logits).cumsum(-1), nn.functional.logsigmoid(logits)
+    return (nn.functional.pad(stay, (1, 0)) + nn.functional.pad(leave, (0, 1))).exp()
+
+# %% ../nbs/13_halting.ipynb #759e710c
 class OnlineHalting(Halting):
     "ANIRA-O: a conditional halt probability from the state after each step (§4)."
     rule, noise_width = "median", 1
@@ -133,24 +141,25 @@ class OnlineHalting(Halting):
         ones = torch.ones(e.shape[:-1], device=e.device)
         level = {"mode": torch.inf, "median": 0.5, "threshold": threshold, "sample": 1.0}[choose(rule, RULES, "rule")]
         level = noise[..., 0] if rule == "sample" else ones * level
-        return {"q": ones.new_zeros(*ones.shape, 0), "survival": ones, "active": ones.bool(), "level": level}
+        return {"hazards": ones.new_zeros(*ones.shape, self.max_depth - 1), "active": ones.bool(), "level": level}
 
-    def gate(self, state, d): return state["active"], state["survival"] if d > 1 else None
+    def active(self, state, d): return state["active"]
+    def soft(self, state, d): return nn.functional.logsigmoid(-state["hazards"][..., : d - 1]).sum(-1).exp() if d > 1 else None
+    def exit_probs(self, state): return from_hazards(state["hazards"])
 
 # %% ../nbs/13_halting.ipynb #41f0b27a
 def _observe(self, state, h, d):
-    "Read the hazard off the state after step d and decide who leaves."
-    last, left = d == self.max_depth, state["survival"]
-    hazard = torch.ones_like(left) if last else self.decider(h)[..., 0].sigmoid()
-    q = torch.cat([state["q"], (left * hazard)[..., None]], -1)
-    left = left * (1 - hazard)
-    still_to_come = left * (1 - hazard) ** max(self.max_depth - 1 - d, 0)
-    settled = q.amax(-1) >= still_to_come
-    halts = torch.where(state["level"].isinf(), settled, 1 - left >= state["level"])
-    return state | {"q": q, "survival": left, "active": state["active"] & ~halts & (not last)}
+    "Read the hazard off the state after step d, an int or one per row, and decide who leaves."
+    if isinstance(d, int) and d == self.max_depth: return state
+    step = torch.arange(1, self.max_depth + 1, device=h.device)
+    now = torch.as_tensor(d, device=h.device)[..., None]
+    hazards = torch.where(step[:-1] >= now, self.decider(h), state["hazards"])
+    q = from_hazards(hazards.detach())
+    past = torch.where(step <= now, q, 0)
+    settled, reached = past.amax(-1) >= q.amax(-1), past.sum(-1) >= state["level"]
+    return state | {"hazards": hazards, "active": state["active"] & ~torch.where(state["level"].isinf(), settled, reached)}
 
 OnlineHalting.observe = _observe
-OnlineHalting.exit_probs = lambda self, state: state["q"]
 
 # %% ../nbs/13_halting.ipynb #9469d85b
 HALTING = {"fixed": FixedHalting, "early": EarlyHalting, "online": OnlineHalting}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from .config import Config, choose, setting
-from .execution import Generated, RowMemory, decode, recur
+from .execution import Generated, PackedMemory, RowMemory, decode, recur, recur_packed, through
 from .halting import HALTING, RULES, GivenDepths, expected_depth
 from .layers import Block, rotary_angles
 
@@ -87,22 +87,24 @@ class Anira(nn.Module):
     def n_parameters(self): return sum(p.numel() for p in self.parameters())
 
 # %% ../nbs/16_model.ipynb #3ac31c03
-def _run(self, tokens, memory, positions=None, rule=None, threshold=None, depth=None, full_depth=False, noise=None):
-    "One pass over a memory: tokens (n, L) at positions (n, L) or (L,)."
-    if positions is None: positions = torch.arange(tokens.shape[1], device=tokens.device)
-    rope = rotary_angles(positions, self.config.width // self.config.n_heads, self.config.rope_base)
-    x, real = self.embed(tokens), tokens != self.config.pad_id
-    for i, block in enumerate(self.prelude): x = block(x, rope, lambda q, k, v: memory.attend(("prelude", i), 0, None, q, k, v))
-    halting = self.halting if depth is None else GivenDepths(self.config.max_depth)
-    state = halting.start(x if depth is None else depth, *self._decision(halting, tokens, rule, threshold, noise))
-    h, depth, q = recur(self, x, state, rope, memory, real, full_depth, halting)
-    for i, block in enumerate(self.coda): h = block(h, rope, lambda q, k, v: memory.attend(("coda", i), 0, None, q, k, v))
-    return AniraOutput(self.head(self.norm(h)), q, depth, expected_depth(q))
+def _rope(self, positions): return rotary_angles(positions, self.config.width // self.config.n_heads, self.config.rope_base)
+def _read(self, tokens, rope, attend): return through(self.prelude, "prelude", self.embed(tokens), rope, attend)
+def _write(self, h, rope, attend): return self.head(self.norm(through(self.coda, "coda", h, rope, attend)))
 
-Anira.run = _run
+def _run(self, tokens, memory, rule=None, threshold=None, depth=None, full_depth=False, noise=None, **how):
+    "One pass of tokens (n, L) over a memory, which says by its kind whether to pack."
+    rope, real = self.rope(torch.arange(tokens.shape[1], device=tokens.device)), tokens != self.config.pad_id
+    e = self.read(tokens, rope, memory.attend)
+    halting = self.halting if depth is None else GivenDepths(self.config.max_depth)
+    state = halting.start(e if depth is None else depth, *self.decision(halting, tokens, rule, threshold, noise))
+    recurrence = recur_packed if isinstance(memory, PackedMemory) else recur
+    h, depth, q = recurrence(self, e, state, rope, memory, real, halting, full_depth, **how)
+    return AniraOutput(self.write(h, rope, memory.attend), q, depth, expected_depth(q))
+
+Anira.rope, Anira.read, Anira.write, Anira.run = _rope, _read, _write, _run
 
 # %% ../nbs/16_model.ipynb #b698df8d
-def _decision(self, halting, tokens, rule, threshold, noise):
+def _decision(self, halting, tokens, rule=None, threshold=None, noise=None):
     "How this pass decides: (rule, threshold, noise)."
     rule = rule or ("sample" if self.training else halting.rule)
     threshold = self.config.threshold if threshold is None else threshold
@@ -110,10 +112,10 @@ def _decision(self, halting, tokens, rule, threshold, noise):
         noise = torch.rand(*tokens.shape, halting.noise_width, device=tokens.device)
     return choose(rule, RULES, "rule"), threshold, noise
 
-Anira._decision = _decision
+Anira.decision = _decision
 
 # %% ../nbs/16_model.ipynb #ea6cbd75
-EXECUTIONS = ("masked",)
+EXECUTIONS = ("masked", "packed")
 
 def _forward(self,
     tokens: torch.Tensor,  # int64 (n, L), right-padded with pad_id
@@ -123,14 +125,20 @@ def _forward(self,
     depth: torch.Tensor | None = None,  # int64 (n, L), 1..D: depths from outside instead of the halting rule
     full_depth: bool = False,  # run every token to max_depth
     noise: torch.Tensor | None = None,  # (n, L, halting.noise_width) uniform in (0, 1), for rule="sample"
+    **how,  # counterfactual=False: masked, but with packed's gradients
 ) -> AniraOutput:
     "Logits, depth distribution and executed depth of every token."
-    choose(execution, EXECUTIONS, "execution")
     check_tokens(tokens, self.config)
     if depth is not None: check_depth(depth, tokens, self.config)
-    return self.run(tokens, RowMemory(self.config.kv == "refresh"), None, rule, threshold, depth, full_depth, noise)
+    return self.run(tokens, self.memory(execution), rule, threshold, depth, full_depth, noise, **how)
 
-Anira.forward = _forward
+def _memory(self, execution, cache=None):
+    "The memory for an execution; raises ValueError where the K/V rule does not allow it."
+    if choose(execution, EXECUTIONS, "execution") == "masked": return RowMemory(self.config.kv == "refresh", cache)
+    if self.config.kv == "refresh": raise ValueError("execution = 'packed' is not valid with kv = 'refresh', which computes every token at every step: use 'masked'")
+    return PackedMemory(cache=cache)
+
+Anira.forward, Anira.memory = _forward, _memory
 
 # %% ../nbs/16_model.ipynb #6b6655d3
 def check_tokens(tokens: torch.Tensor, config: AniraConfig):
@@ -140,6 +148,8 @@ def check_tokens(tokens: torch.Tensor, config: AniraConfig):
     if torch.compiler.is_compiling() or not tokens.numel(): return
     if int(tokens.max()) >= config.vocab_size or int(tokens.min()) < 0:
         raise ValueError(f"tokens must lie in 0..{config.vocab_size - 1} (vocab_size = {config.vocab_size}), found {int(tokens.min())}..{int(tokens.max())}")
+    real = tokens != config.pad_id
+    if bool((real[:, 1:] > real[:, :-1]).any()): raise ValueError(f"padding (token {config.pad_id}) must stand on the right of each sequence, found a token after it")
 
 def check_depth(depth: torch.Tensor, tokens: torch.Tensor, config: AniraConfig):
     "Refuse given depths that no token can have; padding may carry any."
@@ -155,12 +165,17 @@ def _generate(self,
     eos_id: int | None = None,  # stop a sequence after this token
     rule: str | None = None,  # override the inference rule
     threshold: float | None = None,  # CDF level of rule="threshold"
+    schedule: str = "token",  # "depth": sequences at different steps share a call of the core
 ) -> Generated:  # new tokens, and the depth spent on each
     "Greedy, batched decoding with a per-step key/value cache."
     check_tokens(prompts, self.config)
     if max_new_tokens < 1: raise ValueError(f"max_new_tokens = {max_new_tokens} is not valid: expected at least 1")
     was_training = self.training
-    try: return decode(self.eval(), prompts, max_new_tokens, eos_id, rule=rule, threshold=threshold)
+    try: return decode(self.eval(), prompts, max_new_tokens, eos_id, schedule, rule=rule, threshold=threshold)
     finally: self.train(was_training)
 
-Anira.generate = _generate
+def _prefill(self, prompts, cache, **how):
+    "Run prompts over a cache, packed where the K/V rule allows it."
+    return self.run(prompts, self.memory("masked" if self.config.kv == "refresh" else "packed", cache), **how)
+
+Anira.generate, Anira.prefill = _generate, _prefill

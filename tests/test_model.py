@@ -4,52 +4,14 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import Phase, given, settings, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from anira.execution import RowMemory
 from anira.halting import RULES, depth_by_rule
 from anira.layers import rotary_angles
 from anira.model import Anira, AniraConfig
 from anira.objective import loss_sums
-
-torch.set_num_threads(1)
-quick = settings(max_examples=25, deadline=None, derandomize=True, database=None, phases=(Phase.generate, Phase.shrink))
-VOCAB = 9
-
-def build(seed=0, **config):
-    "A small model whose halting head, gains and step embeddings are not at their uniform start."
-    torch.manual_seed(seed)
-    model = Anira(AniraConfig(**{**dict(vocab_size=VOCAB, width=16, n_heads=2, max_depth=4), **config})).eval()
-    if hasattr(model.halting, "decider"): torch.nn.init.normal_(model.halting.decider.down.weight, std=1.0)
-    for name, p in model.named_parameters():
-        if "norm" in name or name in ("inject.gain", "inject.steps"): p.data += 0.3 * torch.randn_like(p)
-    return model
-
-def sequences(seed, lengths, extra=0):
-    "Right-padded random tokens of the given lengths."
-    torch.manual_seed(seed)
-    tokens = torch.randint(1, VOCAB, (len(lengths), max(lengths) + extra))
-    return torch.where(torch.arange(tokens.shape[1]) < torch.tensor(lengths)[:, None], tokens, 0)
-
-def noise_for(model, tokens, seed=0):
-    return torch.rand(*tokens.shape, model.halting.noise_width, generator=torch.Generator().manual_seed(seed))
-
-def same(a, b, where=slice(None), tolerance=1e-5):
-    "Two outputs agree: logits and probabilities closely, depths exactly."
-    torch.testing.assert_close(a.logits[where], b.logits[where], atol=tolerance, rtol=tolerance)
-    torch.testing.assert_close(a.exit_probs[where], b.exit_probs[where], atol=tolerance, rtol=tolerance)
-    assert torch.equal(a.depth[where], b.depth[where])
-
-@st.composite
-def models(draw, rules=RULES):
-    "Random small architectures with every kind of halting and rule."
-    rule = draw(st.sampled_from(rules))
-    return build(draw(st.integers(0, 999)), width=draw(st.sampled_from([8, 16])), n_heads=draw(st.sampled_from([1, 2])), n_prelude=draw(st.integers(0, 2)), n_core=draw(st.integers(1, 2)),
-                 n_coda=draw(st.integers(0, 1)), mlp=draw(st.sampled_from(["gelu", "swiglu"])), inject=draw(st.sampled_from(["add", "concat", "none"])), step_embedding=draw(st.booleans()),
-                 kv=draw(st.sampled_from(["frozen", "refresh"])), halting=draw(st.sampled_from(["early", "online", "online", "fixed"])), rule=rule, max_depth=draw(st.integers(1, 5)),
-                 threshold=draw(st.sampled_from([0.0, 0.2, 0.5, 0.9, 1.0])), decider_width=draw(st.sampled_from([0, 5])))
-
-lengths_of = st.lists(st.integers(1, 7), min_size=1, max_size=4)
+from toys import VOCAB, build, lengths_of, models, noise_for, quick, same, sequences
 
 # ---- invariants over architectures, halting and rules ----
 
@@ -94,52 +56,17 @@ def test_a_sequence_alone_equals_itself_in_a_batch_and_with_more_padding(model, 
             torch.testing.assert_close(alone.exit_probs[0], other.exit_probs[i, :length], atol=1e-5, rtol=1e-5)
             assert torch.equal(alone.depth[0], other.depth[i, :length])
 
-@torch.no_grad()
-@settings(quick, max_examples=40)
-@given(models(rules=("mode", "median", "threshold")), lengths_of, st.integers(0, 99), st.integers(1, VOCAB - 1), st.integers(1, 6))
-def test_cached_generation_equals_recomputation_token_for_token_and_depth_for_depth(model, lengths, seed, eos, most):
-    prompts = sequences(seed, lengths)
-    made = model.generate(prompts, max_new_tokens=most, eos_id=eos)
-    assert 1 <= made.tokens.shape[1] <= most
-    for i, length in enumerate(lengths):
-        row, ended = prompts[i : i + 1, :length], False
-        for k in range(made.tokens.shape[1]):
-            if ended:
-                assert made.tokens[i, k] == 0 and made.depth[i, k] == 0
-                continue
-            out = model(row.contiguous())
-            token = out.logits[0, -1, 1:].argmax() + 1  # padding is not a token that can be written
-            assert made.tokens[i, k] == token and made.depth[i, k] == out.depth[0, -1]
-            torch.testing.assert_close(made.exit_probs[i, k], out.exit_probs[0, -1], atol=1e-5, rtol=1e-5)
-            row, ended = torch.cat([row, token.view(1, 1)], 1), token == eos
-        assert ended or made.tokens.shape[1] == most or (made.tokens == eos).any(1).all()
-
-@torch.no_grad()
-@pytest.mark.parametrize("halting", ("early", "online"))
-def test_cached_logits_equal_a_full_pass_where_deep_tokens_follow_shallow_ones(halting):
-    mixed = 0
-    for seed in range(6):
-        model, prompts, seen = build(seed, halting=halting, max_depth=5), sequences(seed, [3, 3, 3, 3]), []
-        run = model.run
-        model.run = lambda *args, **how: (out := run(*args, **how), seen.append(out.logits[:, -1].clone()))[0]
-        made = model.generate(prompts, 7)
-        model.run = run
-        whole = model(torch.cat([prompts, made.tokens], 1))
-        torch.testing.assert_close(torch.stack(seen, 1), whole.logits[:, 2:-1], atol=1e-5, rtol=1e-5)
-        mixed += int((made.depth[:, 1:-1] < made.depth[:, 2:]).sum())
-    assert mixed > 3
-
-def test_generation_depths_really_vary_in_these_tests():
-    depths = [build(seed, halting=halting).generate(sequences(seed, [3, 5, 2]), 6).depth.unique().numel() for seed in range(6) for halting in ("early", "online")]
-    assert sum(n >= 2 for n in depths) >= 8
-
 @pytest.mark.parametrize("training", (False, True))
 @pytest.mark.parametrize("halting", ("early", "online"))
 def test_states_and_key_value_rows_are_bit_identical_after_exit(monkeypatch, halting, training):
     model, tokens, states, rows = build(3, halting=halting, max_depth=5, n_core=2).train(training), sequences(5, [9, 7, 9]), [], {}
-    observe, record = model.halting.observe, RowMemory.record
+    observe, attend = model.halting.observe, RowMemory.attend
+    def watched(self, site, *args, **how):
+        out = attend(self, site, *args, **how)
+        rows.setdefault(site, []).append(tuple(t.detach().clone() for t in self.last[site]))
+        return out
     monkeypatch.setattr(model.halting, "observe", lambda state, h, d: (states.append(h.detach().clone()), observe(state, h, d))[1])
-    monkeypatch.setattr(RowMemory, "record", lambda self, site, step, k, v: rows.setdefault(site, []).append((k.detach().clone(), v.detach().clone())))
+    monkeypatch.setattr(RowMemory, "attend", watched)
     depth = model(tokens, noise=noise_for(model, tokens) if training else None).depth
     assert depth[tokens != 0].unique().numel() >= 3
     for d in range(1, 5):
@@ -295,7 +222,7 @@ def explicit(model, tokens, noise):
     "The recurrence as the formula says it: h + a·(y − h), a = m + s − stop_grad(s)."
     memory, real = RowMemory(), tokens != 0
     rope = rotary_angles(torch.arange(tokens.shape[1]), model.config.width // model.config.n_heads, model.config.rope_base)
-    attend = lambda site, d, m: lambda q, k, v: memory.attend(site, d, m, q, k, v)
+    attend = lambda site, d, m: lambda q, k, v: memory.attend(site, q, k, v, d, m)
     e = model.embed(tokens)
     for i, block in enumerate(model.prelude): e = block(e, rope, attend(("prelude", i), 0, None))
     h, D = e, model.config.max_depth
