@@ -21,9 +21,10 @@ def read(
     tokens: np.ndarray,  # int64 (n, L), right-padded
     chunk: int = 256,  # sequences per forward pass
     fixed_depth: int | None = None,  # read every token at this depth, whatever the halting rule says
-    **how,  # rule, threshold, execution, full_depth: as for the model's forward pass
+    **how,  # rule, threshold, full_depth, execution: as for the model's forward pass; packed where it may be
 ) -> dict:  # predicted, depth, expected_depth, exit_entropy: (n, L) each
     "Predictions and depths of a model in evaluation mode."
+    how = dict(execution=model.inference_execution) | how
     device, was_training, parts = model.embed.weight.device, model.training, []
     model.eval()
     for start in range(0, len(tokens), chunk):

@@ -8,6 +8,7 @@ __all__ = ['EXECUTIONS', 'AniraConfig', 'Inject', 'AniraOutput', 'Anira', 'check
 # %% ../nbs/16_model.ipynb #d9075e17
 import torch
 from dataclasses import dataclass
+from functools import partial
 from torch import nn
 
 from .config import Config, choose, setting
@@ -86,19 +87,24 @@ class Anira(nn.Module):
     @property
     def n_parameters(self): return sum(p.numel() for p in self.parameters())
 
+    @property
+    def inference_execution(self):
+        "The fastest execution that this model's K/V rule allows."
+        return "masked" if self.config.kv == "refresh" else "packed"
+
 # %% ../nbs/16_model.ipynb #3ac31c03
 def _rope(self, positions): return rotary_angles(positions, self.config.width // self.config.n_heads, self.config.rope_base)
 def _read(self, tokens, rope, attend): return through(self.prelude, "prelude", self.embed(tokens), rope, attend)
 def _write(self, h, rope, attend): return self.head(self.norm(through(self.coda, "coda", h, rope, attend)))
 
-def _run(self, tokens, memory, rule=None, threshold=None, depth=None, full_depth=False, noise=None, **how):
+def _run(self, tokens, memory, rule=None, threshold=None, depth=None, full_depth=False, noise=None, counterfactual=True):
     "One pass of tokens (n, L) over a memory, which says by its kind whether to pack."
     rope, real = self.rope(torch.arange(tokens.shape[1], device=tokens.device)), tokens != self.config.pad_id
     e = self.read(tokens, rope, memory.attend)
     halting = self.halting if depth is None else GivenDepths(self.config.max_depth)
     state = halting.start(e if depth is None else depth, *self.decision(halting, tokens, rule, threshold, noise))
-    recurrence = recur_packed if isinstance(memory, PackedMemory) else recur
-    h, depth, q = recurrence(self, e, state, rope, memory, real, halting, full_depth, **how)
+    recurrence = recur_packed if isinstance(memory, PackedMemory) else partial(recur, counterfactual=counterfactual)
+    h, depth, q = recurrence(self, e, state, rope, memory, real, halting, full_depth)
     return AniraOutput(self.write(h, rope, memory.attend), q, depth, expected_depth(q))
 
 Anira.rope, Anira.read, Anira.write, Anira.run = _rope, _read, _write, _run
@@ -125,12 +131,12 @@ def _forward(self,
     depth: torch.Tensor | None = None,  # int64 (n, L), 1..D: depths from outside instead of the halting rule
     full_depth: bool = False,  # run every token to max_depth
     noise: torch.Tensor | None = None,  # (n, L, halting.noise_width) uniform in (0, 1), for rule="sample"
-    **how,  # counterfactual=False: masked, but with packed's gradients
+    counterfactual: bool = True,  # masked only: gradient through the step that a token which has left would have taken
 ) -> AniraOutput:
     "Logits, depth distribution and executed depth of every token."
     check_tokens(tokens, self.config)
     if depth is not None: check_depth(depth, tokens, self.config)
-    return self.run(tokens, self.memory(execution), rule, threshold, depth, full_depth, noise, **how)
+    return self.run(tokens, self.memory(execution), rule, threshold, depth, full_depth, noise, counterfactual)
 
 def _memory(self, execution, cache=None):
     "The memory for an execution; raises ValueError where the K/V rule does not allow it."
@@ -176,6 +182,6 @@ def _generate(self,
 
 def _prefill(self, prompts, cache, **how):
     "Run prompts over a cache, packed where the K/V rule allows it."
-    return self.run(prompts, self.memory("masked" if self.config.kv == "refresh" else "packed", cache), **how)
+    return self.run(prompts, self.memory(self.inference_execution, cache), **how)
 
 Anira.generate, Anira.prefill = _generate, _prefill

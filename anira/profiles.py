@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from .config import Config, choose, setting
 from .halting import HALTING
-from .model import AniraConfig
+from .model import EXECUTIONS, AniraConfig
 from .tasks import TASKS, make_task
 
 # %% ../nbs/21_profiles.ipynb #6f3b3be0
@@ -43,11 +43,13 @@ class RunConfig(Config):
     save_every: int = setting(500, "steps between saved states", low=1)
     device: str = setting("auto", "cpu, cuda, or auto", allowed=("auto", "cpu", "cuda"))
     precision: str = setting("fp32", "fp32, or bf16 autocast", allowed=("fp32", "bf16"))
-    compile: bool = setting(False, "use torch.compile")
+    execution: str = setting("masked", "masked, or packed: only active tokens are computed, and the counterfactual gradient is lost", allowed=EXECUTIONS)
+    compile: bool = setting(False, "use torch.compile; masked execution only")
     threads: int = setting(1, "CPU threads", low=1)
 
     def validate(self):
         choose(self.task, TASKS, "task"); choose(self.variant, HALTING, "variant")
+        if self.compile and self.execution == "packed": raise ValueError("execution = 'packed' is not valid with compile = True: its shapes change at every step, so set compile=False")
         resolved = dict(task_options=self.make_task().options, model=self.model_config())
         for name, settings in resolved.items():
             typed = settings.to_dict()

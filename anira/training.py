@@ -105,7 +105,7 @@ def train_step(model, forward, optimizers, task, config: RunConfig, step: int) -
         part = lambda a: torch.as_tensor(a[rows, :length]).contiguous().to(device)
         tokens = part(batch.tokens)
         with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-            out = forward(tokens, noise=part(noise), full_depth=full_depth)
+            out = forward(tokens, execution=config.execution, noise=part(noise), full_depth=full_depth)
         sums = loss_sums(out, tokens, part(batch.answer_mask), config.prior_base, task.pad_id)
         (sums["ce"] / n_answer + gamma * sums["kl"] / n_real).backward()
         for key, value in sums.items(): totals[key] = totals.get(key, 0.0) + float(value.detach())
