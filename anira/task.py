@@ -47,10 +47,11 @@ def answer_positions(
     pad_id: int = 0,
 ) -> np.ndarray:  # bool (n, L), True where the next token is an answer token
     "Positions whose next token belongs to the answer."
-    opened = np.cumsum(tokens == ans_id, axis=1) > 0
-    follows = np.zeros_like(opened)
+    marker, width = tokens == ans_id, tokens.shape[1]
+    opens = np.where(marker.any(1), marker.argmax(1), width)
+    follows = np.zeros_like(marker)
     follows[:, :-1] = tokens[:, 1:] != pad_id
-    return opened & follows
+    return follows & (np.arange(width) >= opens[:, None])
 
 # %% ../nbs/01_task.ipynb #6a9fd7bb
 @dataclass(frozen=True)
