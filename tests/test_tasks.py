@@ -351,7 +351,7 @@ def test_rows_of_a_batch_stand_on_their_own(drawn, rows):
 # ---- what is refused ----
 
 @pytest.mark.parametrize("name, options, message", (
-    ("maano", {}, "unknown task 'maano': expected one of mano, brevo, clrs, lano.*did you mean 'mano'"),
+    ("maano", {}, "unknown task 'maano': expected one of mano, brevo, clrs, lano, depo.*did you mean 'mano'"),
     ("brevo", dict(max_degre=2), "unknown setting of BrevoOptions 'max_degre'.*did you mean 'max_degree'"),
     ("brevo", dict(name="x"), "unknown setting of BrevoOptions 'name'"),
     ("brevo", dict(max_size=2), "max_size = 2 is not valid: expected at least 3"),
