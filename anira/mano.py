@@ -122,7 +122,8 @@ def _verify(self, batch: Batch, answers: np.ndarray) -> np.ndarray:
 
 def _admissible(self, batch: Batch, predictions: np.ndarray) -> np.ndarray:
     "Where the predicted next token (n, L) is right; False outside the answer."
-    return batch.answer_mask & (predictions == (self.first_value + batch.detail["value"])[:, None])
+    asks = batch.answer_mask & (np.cumsum(batch.answer_mask, axis=1) == 1)
+    return asks & (predictions == (self.first_value + batch.detail["value"])[:, None])
 
 Mano.verify, Mano.admissible = _verify, _admissible
 

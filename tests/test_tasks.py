@@ -16,6 +16,64 @@ from anira.tasks import TASKS, make_task
 quick = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 UNLIKELY = 1e-6  # a right law fails a test at this level once in a million seeds
 
+# ---- what every family promises ----
+
+SMALL = dict(mano=dict(max_size=st.integers(1, 6), modulus=st.integers(2, 9), operations=st.sampled_from(["+-*", "-+", "*"]), length_token=st.booleans()),
+             brevo=dict(max_size=st.integers(3, 8), max_degree=st.integers(1, 4), name_tokens=st.sampled_from(["single", "multi"])),
+             clrs=dict(max_size=st.integers(3, 6), values=st.integers(8, 12)),
+             lano=dict(max_size=st.integers(2, 4), prompt_share=st.sampled_from([0.0, 0.5])),
+             depo=dict(max_size=st.integers(3, 8), max_hops=st.integers(1, 9), questions=st.integers(1, 3), name_length=st.integers(1, 2)))
+ONE_ANSWER = ("mano", "depo")  # families in which nothing but the drawn answer is right
+
+@st.composite
+def family_batches(draw, n=6):
+    "A batch of one exact size, of any family with random options; the size may be held out, or beyond training."
+    name = draw(st.sampled_from(list(TASKS)))
+    options = draw(st.fixed_dictionaries(SMALL[name]))
+    low, top = TASKS[name].smallest, options["max_size"]
+    if top > low: options["held_out"] = draw(st.sampled_from([(), (top - 1,)]))
+    options["beyond"] = draw(st.sampled_from([(), (top + 1,)]))
+    task = make_task(name, **options)
+    size = draw(st.sampled_from(task.test_sizes))
+    return task, size, task.batch(n, draw(st.integers(0, 2**31 - 1)), draw(st.integers(0, 10**6)), size)
+
+def one_change(task, right, random):
+    "A right answer with one token replaced, dropped, inserted or appended, or cut off early."
+    i, token = random.randrange(len(right)), random.randrange(task.vocab_size)
+    return random.choice([right[:i] + [token] + right[i + 1 :], right[:i] + right[i + 1 :], right[:i] + [token] + right[i:], right + [token], right[:i]])
+
+def closes(task, answer, right):
+    "An answer ends where it should: with its only `<eos>`, or, in families without one, with its last token."
+    if task.eos_id in right: return answer.index(task.eos_id) == len(answer) - 1 if task.eos_id in answer else False
+    return len(answer) == len(right)
+
+@settings(quick, max_examples=60)
+@given(family_batches(), st.randoms(use_true_random=False))
+def test_right_answers_are_accepted_and_changed_ones_are_not_unless_every_token_is_admissible(drawn, random):
+    task, size, batch = drawn
+    assert (batch.sizes == size).all() and batch.tokens.max() < task.vocab_size and batch.answer_mask.any(1).all()
+    answers = task.answers(batch)
+    assert task.verify(batch, answers).all() and task.admissible(batch, np.roll(batch.tokens, -1, 1))[batch.answer_mask].all()
+    assert (task.with_answers(batch, answers).tokens == batch.tokens).all()
+    right = [[int(t) for t in row if t != task.pad_id] for row in answers]
+    changed = [one_change(task, row, random) for row in right]
+    padded = np.array([row + [task.pad_id] * (answers.shape[1] + 1 - len(row)) for row in changed])
+    accepted, again = task.verify(batch, padded), task.with_answers(batch, padded)
+    fits_in = (task.admissible(again, np.roll(again.tokens, -1, 1)) | ~again.answer_mask).all(1)
+    for row, new, ok, every in zip(right, changed, accepted, fits_in):
+        while new and new[-1] == task.pad_id: new.pop()
+        assert ok == (new == row or task.name not in ONE_ANSWER and every and task.pad_id not in new and closes(task, new, row)), task.show(new)
+
+@quick
+@given(family_batches())
+def test_annotations_are_one_row_per_answer_token(drawn):
+    task, size, batch = drawn
+    table = task.annotate(batch)
+    assert {len(column) for column in table.values()} == {int(batch.answer_mask.sum())} and (table["size"] == size).all()
+    assert {"instance", "position", "step", "is_end", task.complexity} <= set(table)
+    assert (np.stack([table["instance"], table["position"]]) == np.nonzero(batch.answer_mask)).all()
+    assert (table["is_end"] == (batch.tokens[table["instance"], table["position"] + 1] == task.eos_id)).all()
+
 # ---- helpers: BREVO's text back into graphs ----
 
 class Instance:
