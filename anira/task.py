@@ -172,7 +172,8 @@ def _with_answers(self,
 
 def _show(self, tokens) -> str:
     "Tokens as text, padding left out."
-    return " ".join(self.vocab[t] for t in np.asarray(tokens).ravel() if t != self.pad_id)
+    vocab = self.vocab
+    return " ".join(vocab[t] for t in np.asarray(tokens).ravel() if t != self.pad_id)
 
 Task.with_answers, Task.show = _with_answers, _show
 
