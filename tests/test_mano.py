@@ -1,5 +1,5 @@
-"MANO against oracles that share no code with it: recursion over the text, exact laws, a plain generator."
-import hashlib, itertools, random, subprocess, sys, time, tracemalloc
+"MANO against oracles that share no code with it: recursion over the text, exact laws."
+import hashlib, itertools, subprocess, sys, tracemalloc
 from collections import Counter
 from fractions import Fraction
 
@@ -155,37 +155,6 @@ def test_a_fresh_process_draws_the_same_batches():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() == list(GOLDEN)
 
 # ---- cost ----
-
-def plain(rng, most=16, modulus=23):
-    "One row by the definition: a recursion, as anyone would write it first."
-    ops = rng.randint(1, most)
-    def grow(ops):
-        if ops == 0:
-            v = rng.randrange(modulus)
-            return [8 + v], v
-        sign, left = rng.choice("+-*"), rng.randint(0, ops - 1)
-        (a, x), (b, y) = grow(left), grow(ops - 1 - left)
-        return [5 + "+-*".index(sign), *a, *b], (x + y if sign == "+" else x - y if sign == "-" else x * y) % modulus
-    tokens, v = grow(ops)
-    return [1, 7 + modulus + ops, *tokens, 3, 8 + v]
-
-def seconds(draw):
-    start = time.perf_counter()
-    draw()
-    return time.perf_counter() - start
-
-def test_the_plain_generator_writes_the_same_language():
-    task, rng = Mano(), random.Random(0)
-    for _ in range(50):
-        tree, answer = tree_of(task, np.array(plain(rng)))
-        assert answer == value(tree) % 23
-
-def test_whole_batches_are_much_faster_than_one_row_after_the_other():
-    "Ten to fifteen times on a quiet core; the bar leaves room for a busy machine."
-    task, rng, one = Mano(), np.random.default_rng(0), random.Random(0)
-    times = [(seconds(lambda: [plain(one) for _ in range(1024)]) * 4, seconds(lambda: task.sample(4096, rng))) for _ in range(9)]
-    a, b = np.array(times).min(0)
-    assert a > 6 * b, f"{a / b:.1f} times"
 
 def test_a_batch_of_paper_size_needs_little_memory():
     task = Mano(max_size=16)
