@@ -11,7 +11,7 @@ import numpy as np
 from dataclasses import dataclass
 
 from .config import setting
-from .task import Batch, Task, TaskOptions, answer_rows
+from .task import Batch, Task, TaskOptions, answer_rows, narrow
 
 # %% ../nbs/05_depo.ipynb #9788d324
 @dataclass(frozen=True)
@@ -25,18 +25,19 @@ class DepoOptions(TaskOptions):
 
 # %% ../nbs/05_depo.ipynb #df6d5838
 def shuffled(
-    sizes: np.ndarray,  # int (n,), cards per deck
-    count: int,  # deal this many
+    cards: np.ndarray,  # int (n,), cards per deck
+    deal: np.ndarray,  # int (n,), how many to deal from each, at most its cards
     rng: np.random.Generator,
-) -> np.ndarray:  # int (n, count), the first cards of a uniformly shuffled deck 0..size-1; past its end the place itself
+) -> np.ndarray:  # int (n, max(deal)), the first cards of uniformly shuffled decks 0..cards-1; cards past those dealt are not shuffled
     "The first cards of shuffled decks."
-    n, most = len(sizes), max(int(sizes.max()), count)
-    deck, column = np.repeat(np.arange(most)[:, None], n, axis=1), np.arange(n)
-    flat = deck.reshape(-1)
-    for j in range(count):
-        other = (j + (rng.random(n) * np.maximum(sizes - j, 1)).astype(int)) * n + column
-        flat[other], deck[j] = deck[j], flat[other]
-    return deck[:count].T
+    n, order = len(cards), np.argsort(-deal, kind="stable")
+    deck, column = np.repeat(np.arange(cards.max(), dtype=narrow(cards.max()))[:, None], n, axis=1), np.arange(n)
+    flat, cards = deck.reshape(-1), cards[order]
+    for j in range(deal.max()):
+        m = (deal > j).sum()
+        other = (j + (rng.random(m) * (cards[:m] - j)).astype(int)) * n + column[:m]
+        flat[other], deck[j, :m] = deck[j, :m], flat[other]
+    return deck[: deal.max()].take(np.argsort(order), 1).T
 
 # %% ../nbs/05_depo.ipynb #67e0c822
 class Depo(Task):
@@ -76,35 +77,36 @@ Depo._check_sizes, Depo._check_size = _check_sizes, _check_size
 
 # %% ../nbs/05_depo.ipynb #35c778a0
 def _spell(self,
-    names: np.ndarray,  # int (n, N), the name of each node, 0..n_names-1
-    nodes: np.ndarray,  # int (n, U)
-) -> np.ndarray:  # int (n, U·name_length)
-    "Names of nodes as tokens."
+    names: np.ndarray,  # int (n, N), 0..n_names-1
+) -> np.ndarray:  # int (n, N, name_length)
+    "Names as tokens."
     m, w = self.letters, self.options.name_length
-    digits = np.take_along_axis(names, nodes, 1)[:, :, None] // m ** np.arange(w)[::-1] % m
-    closing = self.n_special + self.options.max_hops
-    return (closing + digits + m * (np.arange(w) < w - 1)).reshape(len(names), -1)
+    digits = np.stack([names // m**i % m for i in reversed(range(w))], 2).astype(narrow(self.vocab_size))
+    digits[:, :, :-1] += m
+    return digits + self.n_special + self.options.max_hops
 
 Depo._spell = _spell
 
 # %% ../nbs/05_depo.ipynb #420d353d
 def _generate(self, sizes, rng) -> Batch:
     "Draw cycles of the given sizes with their questions, and write them out as tokens."
-    o, n, most, around = self.options, len(sizes), int(sizes.max()), sizes[:, None]
-    names, source = shuffled(np.full(n, self.n_names), most, rng), shuffled(sizes, most, rng)
-    start, hops = (rng.random((2, n, o.questions)) * np.stack([around, np.minimum(o.max_hops, around - 1)])).astype(int)
-    edges = self._spell(names, np.stack([source, (source + 1) % around], 2).reshape(n, -1))
-    node = self._spell(names, start).reshape(n, o.questions, -1)
-    asked = np.concatenate([self.n_special + hops[:, :, None], node], 2).reshape(n, -1)
-    answer = np.pad(self._spell(names, (start + 1 + hops) % around), ((0, 0), (0, 1)), constant_values=self.eos_id)
-    mark = lambda token: np.full((n, 1), token)
+    o, n, row = self.options, len(sizes), np.arange(len(sizes))[:, None]
+    ring = np.pad(shuffled(np.full(n, self.n_names), sizes, rng), ((0, 0), (0, 1)))
+    ring[row[:, 0], sizes] = ring[:, 0]
+    name = lambda nodes: self._spell(ring.take(nodes + row * ring.shape[1]))
+    start, hops = (rng.random((2, n, o.questions)) * np.stack([sizes, np.minimum(o.max_hops, sizes - 1)])[:, :, None]).astype(int)
+    source, mark = shuffled(sizes, sizes, rng), lambda token: np.full((n, 1), token)
+    edges = np.concatenate([name(source), name(source + 1)], 2).reshape(n, -1)
+    asked = np.concatenate([self.n_special + hops[:, :, None], name(start)], 2).reshape(n, -1)
+    answer = np.concatenate([name((start + 1 + hops) % sizes[:, None]).reshape(n, -1), mark(self.eos_id)], 1)
     tail = np.concatenate([mark(self.query_id), asked, mark(self.ans_id), answer], 1)
-    listed = 2 * o.name_length * sizes  # tokens that list the edges
+    ends = 1 + 2 * o.name_length * sizes[:, None]  # where the list of edges ends
     tokens = np.full((n, 1 + edges.shape[1] + tail.shape[1]), self.pad_id)
-    tokens[:, 0], tokens[:, 1 : edges.shape[1] + 1] = self.bos_id, np.where(np.arange(edges.shape[1]) < listed[:, None], edges, self.pad_id)
-    tokens[np.arange(n)[:, None], 1 + listed[:, None] + np.arange(tail.shape[1])] = tail
-    place = np.arange(tokens.shape[1]) - (2 + listed + asked.shape[1])[:, None]  # counted from <ans>
-    return Batch(tokens, (place >= 0) & (place < answer.shape[1]), sizes, dict(answer=answer, hops=1 + hops))
+    np.copyto(tokens[:, 1 : 1 + edges.shape[1]], edges, where=np.arange(1, 1 + edges.shape[1]) < ends)
+    tokens[:, 0], tokens[row, ends + np.arange(tail.shape[1])] = self.bos_id, tail
+    mask = np.zeros(tokens.shape, bool)
+    mask[row, ends + 1 + asked.shape[1] + np.arange(answer.shape[1])] = True
+    return Batch(tokens, mask, sizes, dict(answer=answer, hops=1 + hops))
 
 Depo._generate = _generate
 

@@ -10,7 +10,7 @@ import numpy as np
 from dataclasses import dataclass
 
 from .config import setting
-from .task import Batch, Task, TaskOptions, answer_rows
+from .task import Batch, Task, TaskOptions, answer_rows, narrow
 
 # %% ../nbs/02_mano.ipynb #2f128e92
 @dataclass(frozen=True)
@@ -26,10 +26,6 @@ class ManoOptions(TaskOptions):
             raise ValueError(f"operations = {self.operations!r} is not valid: distinct characters out of + - *")
 
 # %% ../nbs/02_mano.ipynb #1429bf99
-def _narrow(most: int) -> np.dtype:
-    "The smallest signed integer type that holds numbers up to `most`."
-    return np.min_scalar_type(-most - 1)
-
 def draw_expressions(
     sizes: np.ndarray,  # int (n,), operations per expression, descending
     n_operations: int,  # how many operations there are to draw from
@@ -39,7 +35,7 @@ def draw_expressions(
     "Draw prefix expressions of exactly `sizes` operations, one per column."
     n, width = len(sizes), 2 * int(sizes[0]) + 1
     inside, column = np.arange(width)[:, None] <= 2 * sizes, np.arange(n)
-    todo = np.zeros((width + 1, n), _narrow(width))  # operations of the subexpression at each position
+    todo = np.zeros((width + 1, n), narrow(width))  # operations of the subexpression at each position
     todo[0], flat = sizes, todo.reshape(-1)
     for t, m in enumerate(inside.sum(1)):
         s = todo[t, :m]
@@ -47,10 +43,10 @@ def draw_expressions(
         spent = left + (s > 0)  # by the operation and its left operand
         todo[t + 1, :m] += left
         flat[(t + 2 * spent.astype(int)) * n + column[:m]] = s - spent
-    inner, narrow = todo[:-1] > 0, _narrow(n_operations + modulus)
-    operation = rng.integers(0, n_operations, inside.shape, narrow)
-    value = rng.integers(n_operations, n_operations + modulus, inside.shape, narrow)
-    return np.where(inside, value + inner * (operation - value), -1).astype(narrow), inner * (2 + 2 * todo[1:])
+    inner, small = todo[:-1] > 0, narrow(n_operations + modulus)
+    operation = rng.integers(0, n_operations, inside.shape, small)
+    value = rng.integers(n_operations, n_operations + modulus, inside.shape, small)
+    return np.where(inside, value + inner * (operation - value), -1).astype(small), inner * (2 + 2 * todo[1:])
 
 # %% ../nbs/02_mano.ipynb #0e2fdd80
 OPERATORS = {"+": np.add, "-": np.subtract, "*": np.multiply}
@@ -63,7 +59,7 @@ def evaluate(
 ) -> tuple[np.ndarray, np.ndarray]:  # (value, depth), int (n,): result modulo p, and height of the tree
     "Evaluate prefix expressions modulo p, one per column, the longest first."
     n, inside = kind.shape[1], (kind >= 0).sum(1)
-    value = np.maximum(kind, len(operations)).astype(_narrow(modulus**2)) - len(operations)
+    value = np.maximum(kind, len(operations)).astype(narrow(modulus**2)) - len(operations)
     depth, column = np.zeros_like(right), np.arange(n)
     for t in reversed(range(len(kind) - 2)):  # the last two are values
         m = inside[t]
