@@ -1,4 +1,4 @@
-"Depo against an oracle that only follows edges, against exact laws, and against a plain generator."
+"Depo against an oracle that only follows edges, and against exact laws."
 import itertools, subprocess, sys, tracemalloc
 from collections import Counter
 from fractions import Fraction
