@@ -4,15 +4,18 @@
 
 # %% auto #0
 __all__ = ['shortest_paths_rule', 'dag_shortest_paths_rule', 'all_pairs_shortest_paths_rule', 'draw_adjacency', 'write_graphs',
-           'draw_graph', 'read_graph', 'neighbours', 'depth_first', 'depth_first_rule', 'breadth_first',
-           'breadth_first_rule', 'topological_sort', 'topological_sort_rule', 'low_links', 'articulation_points',
-           'bridges', 'finishing_order', 'strongly_connected_components', 'spanning_tree', 'spanning_tree_rule',
-           'shortest_paths', 'dag_shortest_paths', 'all_pairs_shortest_paths']
+           'draw_graph', 'read_graph', 'neighbours', 'read_graphs', 'depth_first', 'depth_first_batch',
+           'depth_first_rule', 'breadth_first', 'breadth_first_batch', 'breadth_first_rule', 'topological_sort',
+           'topological_sort_batch', 'topological_sort_rule', 'low_links', 'articulation_points', 'bridges',
+           'articulation_points_batch', 'bridges_batch', 'finishing_order', 'strongly_connected_components',
+           'strongly_connected_components_batch', 'spanning_tree', 'spanning_tree_batch', 'spanning_tree_rule',
+           'shortest_paths', 'dag_shortest_paths', 'shortest_paths_batch', 'dag_shortest_paths_batch',
+           'all_pairs_shortest_paths', 'all_pairs_shortest_paths_batch']
 
 # %% ../nbs/10_clrs_graphs.ipynb #a66b40c2
 import numpy as np
 
-from .clrs_sequences import END, follow
+from .clrs_sequences import END, FAR, along, follow
 
 # %% ../nbs/10_clrs_graphs.ipynb #25ce5f77
 def draw_adjacency(
@@ -28,7 +31,7 @@ def draw_adjacency(
     pairs = ~np.eye(N, dtype=bool) if kind == "directed" else np.triu(np.ones((N, N), bool), 1)
     joined = (rng.random((n, N, N)) < p) & pairs & exists[:, :, None] & exists[:, None, :]
     if kind != "acyclic": return joined
-    names = np.where(exists, rng.random((n, N)), 2 + np.arange(N)).argsort(1)
+    names = np.where(exists, rng.random((n, N)), 2 + np.arange(N)).argsort(1, kind="stable")
     renamed = np.zeros_like(joined)
     g, u, v = np.nonzero(joined)
     renamed[g, names[g, u], names[g, v]] = True
@@ -44,7 +47,7 @@ def write_graphs(
     "Graphs as rows of numbers: vertices, then the edges in random order."
     graph, start, end = np.nonzero(joined)
     counts = np.bincount(graph, minlength=len(joined))
-    shuffled = np.argsort(graph + rng.random(len(graph)))
+    shuffled = np.argsort(graph + rng.random(len(graph)), kind="stable")
     columns = [start, end] + ([rng.integers(1, weights, len(graph))] if weights else [])
     slot = np.arange(len(graph)) - np.repeat(np.cumsum(counts) - counts, counts)
     edges = np.full((len(joined), counts.max(), len(columns)), -1)
@@ -80,6 +83,20 @@ def neighbours(n, edges, both=False):
         if both: near[v].append(u)
     return [sorted(v) for v in near]
 
+# %% ../nbs/10_clrs_graphs.ipynb #65e6b04c
+def read_graphs(
+    main: np.ndarray,  # int (n, W)
+    width: int = 2,  # numbers per edge
+    both: bool = False,  # edges run in both directions
+) -> np.ndarray:  # int (n, N, N), [g, u, v] the weight of u→v, 0 for no edge
+    "The graphs of a batch as squares of weights."
+    edges = main[:, 1:].reshape(len(main), -1, width)
+    g, slot = np.nonzero(edges[:, :, 0] >= 0)
+    u, v, *w = edges[g, slot].T
+    square = np.zeros((len(main), main[:, 0].max(), main[:, 0].max()), np.int64)
+    square[g, u, v] = w[0] if w else 1
+    return square + square.transpose(0, 2, 1) if both else square
+
 # %% ../nbs/10_clrs_graphs.ipynb #ffcd9641
 def depth_first(main, query, tick):
     "Vertices in the order of discovery by depth-first search; an operation is an edge looked at."
@@ -98,6 +115,37 @@ def depth_first(main, query, tick):
                 stack.append(iter(near[v]))
                 break
             else: stack.pop()
+
+# %% ../nbs/10_clrs_graphs.ipynb #c9f49fed
+def _discover(
+    near: np.ndarray,  # bool (n, M, M), edges
+    start: np.ndarray,  # int (n,)
+    last: bool,  # go on from the vertex discovered last (depth first), or first
+):  # the vertices as (n, M) in the order of discovery and then -1; when each was discovered, from 0; its parent
+    "Search the graphs of a whole batch from a vertex each."
+    rows, entered, parent, left = np.arange(len(near)), np.full(near.shape[:2], -1), np.full(near.shape[:2], -1), near.sum(2)
+    order, v, more = np.full(near.shape[:2], -1), start, np.ones(len(near), bool)
+    for time in range(near.shape[1]):
+        order[more, time] = v[more]
+        entered[rows[more], v[more]] = time
+        left -= near[rows, :, v] & more[:, None]
+        turn = np.where((entered >= 0) & (left > 0), entered if last else -entered, -FAR)
+        u = turn.argmax(1)
+        more = turn[rows, u] > -FAR
+        v = (near[rows, u] & (entered < 0)).argmax(1)
+        parent[rows[more], v[more]] = u[more]
+    return order, entered, parent
+
+# %% ../nbs/10_clrs_graphs.ipynb #146193d3
+def _depth_first(near, n):
+    "Depth-first search from every vertex 0..n-1, as the search from an extra vertex."
+    extra = np.zeros((len(near), near.shape[1] + 1, near.shape[1] + 1), bool)
+    extra[:, :-1, :-1], extra[:, -1, :-1] = near, np.arange(near.shape[1]) < n[:, None]
+    return _discover(extra, np.full(len(near), near.shape[1]), last=True)
+
+def depth_first_batch(main, query):
+    "All vertices in the order of discovery by depth-first search."
+    return _depth_first(read_graphs(main) > 0, main[:, 0])[0][:, 1:]
 
 # %% ../nbs/10_clrs_graphs.ipynb #0f607802
 def depth_first_rule(main, query=()):
@@ -124,6 +172,10 @@ def breadth_first(main, query, tick):
             yield v
             queue.append(v)
 
+def breadth_first_batch(main, query):
+    "Reachable vertices in the order of discovery by breadth-first search."
+    return _discover(read_graphs(main, both=True) > 0, query[:, 0], last=False)[0]
+
 def breadth_first_rule(main, query):
     "Any breadth-first search from the source."
     near = neighbours(*read_graph(main), both=True)
@@ -149,6 +201,17 @@ def topological_sort(main, query, tick):
             tick()
             waiting[v] -= 1
             if not waiting[v]: ready.add(v)
+
+def topological_sort_batch(main, query, width=2):
+    "Vertices in the order in which Kahn's algorithm prints them."
+    near, rows = read_graphs(main, width) > 0, np.arange(len(main))
+    order, waiting = np.full(near.shape[:2], -1), near.sum(1)
+    for j in range(order.shape[1]):
+        u = (waiting == 0).argmax(1)
+        order[:, j] = np.where(j < main[:, 0], u, -1)
+        waiting -= near[rows, u]
+        waiting[rows, u] = -1
+    return order
 
 # %% ../nbs/10_clrs_graphs.ipynb #e836bc08
 def topological_sort_rule(main, query=()):
@@ -190,6 +253,34 @@ def bridges(main, query, tick):
     entered, low, parent = low_links(neighbours(*read_graph(main), both=True), tick)
     for edge in sorted(sorted((v, parent[v])) for v in range(len(low)) if parent[v] >= 0 and low[v] > entered[parent[v]]): yield from edge
 
+# %% ../nbs/10_clrs_graphs.ipynb #96a6a0da
+def _low_links_batch(main):
+    "Times of discovery, lowest times within reach, and tree parents (N for a root) of a whole batch."
+    near, rows = read_graphs(main, both=True) > 0, np.arange(len(main))
+    order, entered, parent = _depth_first(near, main[:, 0])
+    across = near & (np.arange(near.shape[1]) != parent[:, :-1, None])
+    low = entered.copy()
+    low[:, :-1] = np.minimum(low[:, :-1], np.where(across, entered[:, None, :-1], FAR).min(2))
+    for v in order.T[:0:-1]:
+        up = parent[rows, v]
+        low[rows, up] = np.minimum(low[rows, up], np.where(v < 0, FAR, low[rows, v]))
+    return entered, low[:, :-1], parent[:, :-1]
+
+def articulation_points_batch(main, query):
+    "Vertices whose removal disconnects their component, ascending."
+    entered, low, parent = _low_links_batch(main)
+    vertices, past = np.arange(low.shape[1]), low.shape[1]
+    bound = (low >= along(entered, parent))[:, :, None] & (parent[:, :, None] == vertices)
+    return np.where(bound.sum(1) > (parent == past), vertices, -1)
+
+def bridges_batch(main, query):
+    "Edges whose removal disconnects their component, two vertices each, ascending."
+    entered, low, parent = _low_links_batch(main)
+    child, N = np.arange(low.shape[1]), low.shape[1]
+    bridge = (low > along(entered, parent)) & (parent >= 0) & (parent < N)
+    u, v = divmod(np.sort(np.where(bridge, np.minimum(child, parent) * N + np.maximum(child, parent), FAR)), N)
+    return np.where(u < N, np.stack([u, v]), -1).transpose(1, 2, 0).reshape(len(main), -1)
+
 # %% ../nbs/10_clrs_graphs.ipynb #cc3a58e9
 def finishing_order(near, roots, tick):
     "Depth-first trees from the roots in turn, each a list of vertices in the order they are finished."
@@ -214,6 +305,15 @@ def strongly_connected_components(main, query, tick):
     leader = {v: min(component) for component in components for v in component}
     yield from (leader[v] for v in range(n))
 
+# %% ../nbs/10_clrs_graphs.ipynb #453b5d21
+def strongly_connected_components_batch(main, query):
+    "The smallest vertex of every vertex's component."
+    reach = read_graphs(main) > 0
+    vertices = np.arange(reach.shape[1])
+    reach[:, vertices, vertices] = True
+    for k in vertices: reach |= reach[:, :, k, None] & reach[:, None, k]
+    return np.where(vertices < main[:, :1], (reach & reach.transpose(0, 2, 1)).argmax(2), -1)
+
 # %% ../nbs/10_clrs_graphs.ipynb #b663dc45
 def _merge(group, u, v):
     "Join the groups of two vertices in place; False if they are one already."
@@ -230,6 +330,17 @@ def spanning_tree(main, query, tick):
         if _merge(group, u, v):
             yield u
             yield v
+
+def spanning_tree_batch(main, query):
+    "The edges that Kruskal's algorithm takes."
+    u, v, w = main[:, 1:].reshape(len(main), -1, 3).transpose(2, 0, 1)
+    order, rows, N = np.lexsort((v, u, np.where(w < 0, FAR, w))), np.arange(len(main)), main[:, 0].max()
+    edges, group = np.stack([along(u, order), along(v, order)], 2), np.tile(np.arange(N), (len(main), 1))
+    for j in range(order.shape[1]):
+        a, b = group[rows, edges[:, j, 0], None], group[rows, edges[:, j, 1], None]
+        edges[(a == b)[:, 0], j] = -1
+        group = np.where(group == b, a, group)
+    return edges.reshape(len(main), -1)
 
 # %% ../nbs/10_clrs_graphs.ipynb #a29bba56
 def spanning_tree_rule(main, query=()):
@@ -288,6 +399,29 @@ def dag_shortest_paths(main, query, tick):
     tick(work[-1])
     yield from _settle(n, query[0], _arcs(n, edges), lambda left, _: order[n - len(left)], tick)
 
+# %% ../nbs/10_clrs_graphs.ipynb #755eb818
+def _predecessors_batch(weight, source, rank):
+    "Per vertex the predecessor that `rank(distance)` puts first; the vertex itself where there is none."
+    vertices, cost = np.arange(weight.shape[1]), np.where(weight > 0, weight, FAR)
+    distance, before = np.where(vertices == source, 0, FAR), None
+    while not np.array_equal(distance, before): before, distance = distance, np.minimum(distance, (distance[:, :, None] + cost).min(1))
+    arrives = (weight > 0) & (distance[:, :, None] + cost == distance[:, None])
+    first = np.where(arrives, rank(distance)[:, :, None], FAR).argmin(1)
+    return np.where(arrives.any(1), first, vertices)
+
+def shortest_paths_batch(main, query):
+    "Predecessors that Dijkstra's algorithm finds."
+    weight = read_graphs(main, 3, both=True)
+    vertices = np.arange(weight.shape[1])
+    found = _predecessors_batch(weight, query, lambda distance: distance * len(vertices) + vertices)
+    return np.where(vertices < main[:, :1], found, -1)
+
+def dag_shortest_paths_batch(main, query):
+    "Predecessors found in topological order."
+    order = topological_sort_batch(main, query, 3)
+    found = _predecessors_batch(read_graphs(main, 3), query, lambda _: np.argsort(np.where(order < 0, FAR, order), axis=1, kind="stable"))
+    return np.where(order >= 0, found, -1)
+
 # %% ../nbs/10_clrs_graphs.ipynb #a0d638f6
 def all_pairs_shortest_paths(main, query, tick):
     "Predecessors on shortest paths between all pairs, row by row; an operation is a comparison of two ways."
@@ -302,6 +436,18 @@ def all_pairs_shortest_paths(main, query, tick):
             for j, second in enumerate(onward):
                 if first + second < row[j]: row[j], last[j] = first + second, before[k][j]
     for row in before: yield from row
+
+def all_pairs_shortest_paths_batch(main, query):
+    "Predecessors that Floyd and Warshall's algorithm finds, row by row."
+    weight = read_graphs(main, 3, both=True)
+    vertices, exists = np.arange(weight.shape[1]), np.arange(weight.shape[1]) < main[:, :1]
+    distance = np.where(weight > 0, weight, np.where(np.eye(len(vertices), dtype=bool), 0, FAR))
+    before = np.where(weight > 0, vertices[:, None], vertices)
+    for k in vertices:
+        through = distance[:, :, k, None] + distance[:, None, k]
+        before = np.where(through < distance, before[:, None, k], before)
+        distance = np.minimum(distance, through)
+    return np.where(exists[:, :, None] & exists[:, None], before, -1).reshape(len(main), -1)
 
 # %% ../nbs/10_clrs_graphs.ipynb #f77b0ef8
 def _distances(source, edges):
