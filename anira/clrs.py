@@ -134,36 +134,36 @@ def _check_size(self, size):
 Clrs._check_sizes, Clrs._check_size = _check_sizes, _check_size
 
 # %% ../nbs/11_clrs.ipynb #b94545af
-def _put(n, parts):
-    "Blocks of rows, [(rows, block), ...], in one int array (n, W), padded with -1."
-    out = np.full((n, max(block.shape[1] for _, block in parts)), -1, np.int64)
+def _write(self, algorithm, main, query, answers):
+    "Instances of one algorithm and their answers, all with gaps, as tokens."
+    mark = lambda token: np.full((len(main), 1), token)
+    number = lambda rows: np.where(rows >= 0, rows + self.first_number, -1)
+    asked = [mark(self.query_id), number(query)] if query.shape[1] else []
+    name = mark(self.n_special + list(ALGORITHMS).index(algorithm.name))
+    return left_pack(np.hstack([mark(self.bos_id), name, number(main), *asked, mark(self.ans_id), number(answers), mark(self.eos_id)]), self.pad_id)
+
+Clrs._write = _write
+
+# %% ../nbs/11_clrs.ipynb #a701b573
+def _put(n, parts, pad=-1):
+    "Blocks of rows, [(rows, block), ...], in one array of n rows."
+    out = np.full((n, max(block.shape[1] for _, block in parts)), pad, parts[0][1].dtype)
     for rows, block in parts: out[rows, : block.shape[1]] = block
     return out
 
-def _solve(self, sizes, rng):
-    "Each row's algorithm, input, query and answer, the last three with gaps."
-    place, mixed = list(ALGORITHMS), rng.integers(0, len(self.algorithms), len(sizes))
-    which, parts = np.empty_like(mixed), []
+def _generate(self, sizes, rng) -> Batch:
+    "Draw instances of the given sizes, solve them, and write them out as tokens."
+    mixed, parts = rng.integers(0, len(self.algorithms), len(sizes)), []
     for i, algorithm in enumerate(self.algorithms):
         rows = np.flatnonzero(mixed == i)
         if len(rows) == 0: continue
-        which[rows] = place.index(algorithm.name)
         main, query = algorithm.draw(sizes[rows], self.options, rng)
-        parts.append([(rows, block) for block in (main, query, algorithm.solve(main, query))])
-    return which, *(_put(len(sizes), column) for column in zip(*parts))
+        tokens = self._write(algorithm, main, query, algorithm.solve(main, query))
+        parts.append([(rows, block) for block in (main, query, answer_positions(tokens, self.ans_id), tokens)])
+    main, query, targets, tokens = (_put(len(sizes), column, pad) for column, pad in zip(zip(*parts), (-1, -1, False, self.pad_id)))
+    return Batch(tokens, targets, sizes, dict(algorithm=tokens[:, 1] - self.n_special, main=main, query=query))
 
-# %% ../nbs/11_clrs.ipynb #a701b573
-def _generate(self, sizes, rng) -> Batch:
-    "Draw instances of the given sizes, solve them, and write name, input, perhaps a query, and answer as tokens."
-    which, main, query, answers = self._solve(sizes, rng)
-    mark = lambda token: np.full((len(sizes), 1), token)
-    number = lambda rows: np.where(rows >= 0, rows + self.first_number, -1)
-    asked = np.where((query >= 0).any(1, keepdims=True), self.query_id, -1)
-    parts = [mark(self.bos_id), self.n_special + which[:, None], number(main), asked, number(query), mark(self.ans_id), number(answers), mark(self.eos_id)]
-    tokens = left_pack(np.concatenate(parts, axis=1), self.pad_id)
-    return Batch(tokens, answer_positions(tokens, self.ans_id), sizes, dict(algorithm=which, main=main, query=query))
-
-Clrs._solve, Clrs._generate = _solve, _generate
+Clrs._generate = _generate
 
 # %% ../nbs/11_clrs.ipynb #01e8d424
 def _allowed(self, batch: Batch, answers: np.ndarray):

@@ -15,7 +15,7 @@ __all__ = ['shortest_paths_rule', 'dag_shortest_paths_rule', 'all_pairs_shortest
 # %% ../nbs/10_clrs_graphs.ipynb #a66b40c2
 import numpy as np
 
-from .clrs_sequences import END, FAR, along, follow
+from .clrs_sequences import END, FAR, along, at_end, follow, keep_first
 
 # %% ../nbs/10_clrs_graphs.ipynb #25ce5f77
 def draw_adjacency(
@@ -118,34 +118,30 @@ def depth_first(main, query, tick):
 
 # %% ../nbs/10_clrs_graphs.ipynb #c9f49fed
 def _discover(
-    near: np.ndarray,  # bool (n, M, M), edges
-    start: np.ndarray,  # int (n,)
+    near: np.ndarray,  # bool (n, N, N), edges
+    roots: np.ndarray,  # bool (n, N), where a search may begin
     last: bool,  # go on from the vertex discovered last (depth first), or first
-):  # the vertices as (n, M) in the order of discovery and then -1; when each was discovered, from 0; its parent
-    "Search the graphs of a whole batch from a vertex each."
-    rows, entered, parent, left = np.arange(len(near)), np.full(near.shape[:2], -1), np.full(near.shape[:2], -1), near.sum(2)
-    order, v, more = np.full(near.shape[:2], -1), start, np.ones(len(near), bool)
-    for time in range(near.shape[1]):
-        order[more, time] = v[more]
-        entered[rows[more], v[more]] = time
-        left -= near[rows, :, v] & more[:, None]
-        turn = np.where((entered >= 0) & (left > 0), entered if last else -entered, -FAR)
-        u = turn.argmax(1)
-        more = turn[rows, u] > -FAR
-        v = (near[rows, u] & (entered < 0)).argmax(1)
-        parent[rows[more], v[more]] = u[more]
-    return order, entered, parent
+):  # order (n, N), and per vertex its time and parent (n, N + 1); vertices count from 1 here, 0 is the extra one
+    "Search the graphs of a whole batch."
+    (n, N), rows = roots.shape, np.arange(len(roots))
+    fresh = np.zeros((n, N + 1, N + 1), bool)  # edges to undiscovered vertices
+    fresh[:, 1:, 1:], fresh[:, 0, 1:] = near, roots
+    left, order, parent, time = fresh.sum(2), np.zeros((n, N), np.int64), np.zeros((n, N + 1), np.int64), np.full((n, N + 1), -FAR)
+    time[:, 0] = 0
+    for j in range(N):
+        u = np.where(left > 0, time, -FAR).argmax(1)
+        v = fresh[rows, u].argmax(1)
+        order[:, j], parent[rows, v], time[rows, v] = v, u, j + 1 if last else -j
+        left -= fresh[rows, :, v]
+        fresh[rows, :, v] = False
+    return order, time, parent
 
 # %% ../nbs/10_clrs_graphs.ipynb #146193d3
-def _depth_first(near, n):
-    "Depth-first search from every vertex 0..n-1, as the search from an extra vertex."
-    extra = np.zeros((len(near), near.shape[1] + 1, near.shape[1] + 1), bool)
-    extra[:, :-1, :-1], extra[:, -1, :-1] = near, np.arange(near.shape[1]) < n[:, None]
-    return _discover(extra, np.full(len(near), near.shape[1]), last=True)
+def _depth_first(near, main): return _discover(near, np.arange(near.shape[1]) < main[:, :1], last=True)
 
 def depth_first_batch(main, query):
     "All vertices in the order of discovery by depth-first search."
-    return _depth_first(read_graphs(main) > 0, main[:, 0])[0][:, 1:]
+    return _depth_first(read_graphs(main) > 0, main)[0] - 1
 
 # %% ../nbs/10_clrs_graphs.ipynb #0f607802
 def depth_first_rule(main, query=()):
@@ -174,7 +170,8 @@ def breadth_first(main, query, tick):
 
 def breadth_first_batch(main, query):
     "Reachable vertices in the order of discovery by breadth-first search."
-    return _discover(read_graphs(main, both=True) > 0, query[:, 0], last=False)[0]
+    near = read_graphs(main, both=True) > 0
+    return _discover(near, np.arange(near.shape[1]) == query, last=False)[0] - 1
 
 def breadth_first_rule(main, query):
     "Any breadth-first search from the source."
@@ -255,31 +252,30 @@ def bridges(main, query, tick):
 
 # %% ../nbs/10_clrs_graphs.ipynb #96a6a0da
 def _low_links_batch(main):
-    "Times of discovery, lowest times within reach, and tree parents (N for a root) of a whole batch."
+    "Per vertex its parent's time of discovery, the lowest time within reach, and its parent (-1 for a root), for a whole batch."
     near, rows = read_graphs(main, both=True) > 0, np.arange(len(main))
-    order, entered, parent = _depth_first(near, main[:, 0])
-    across = near & (np.arange(near.shape[1]) != parent[:, :-1, None])
-    low = entered.copy()
-    low[:, :-1] = np.minimum(low[:, :-1], np.where(across, entered[:, None, :-1], FAR).min(2))
+    order, time, parent = _depth_first(near, main)
+    across = near & (np.arange(near.shape[1]) + 1 != parent[:, 1:, None])
+    low = np.minimum(time, np.pad(np.where(across, time[:, None, 1:], FAR).min(2), ((0, 0), (1, 0))))
     for v in order.T[:0:-1]:
         up = parent[rows, v]
-        low[rows, up] = np.minimum(low[rows, up], np.where(v < 0, FAR, low[rows, v]))
-    return entered, low[:, :-1], parent[:, :-1]
+        low[rows, up] = np.minimum(low[rows, up], low[rows, v])
+    return along(time, parent)[:, 1:], low[:, 1:], parent[:, 1:] - 1
 
 def articulation_points_batch(main, query):
     "Vertices whose removal disconnects their component, ascending."
-    entered, low, parent = _low_links_batch(main)
-    vertices, past = np.arange(low.shape[1]), low.shape[1]
-    bound = (low >= along(entered, parent))[:, :, None] & (parent[:, :, None] == vertices)
-    return np.where(bound.sum(1) > (parent == past), vertices, -1)
+    above, low, parent = _low_links_batch(main)
+    vertices = np.arange(low.shape[1])
+    bound = (low >= above)[:, :, None] & (parent[:, :, None] == vertices)
+    return np.where(bound.sum(1) > (parent < 0), vertices, -1)
 
 def bridges_batch(main, query):
     "Edges whose removal disconnects their component, two vertices each, ascending."
-    entered, low, parent = _low_links_batch(main)
+    above, low, parent = _low_links_batch(main)
     child, N = np.arange(low.shape[1]), low.shape[1]
-    bridge = (low > along(entered, parent)) & (parent >= 0) & (parent < N)
-    u, v = divmod(np.sort(np.where(bridge, np.minimum(child, parent) * N + np.maximum(child, parent), FAR)), N)
-    return np.where(u < N, np.stack([u, v]), -1).transpose(1, 2, 0).reshape(len(main), -1)
+    bridge = (low > above) & (parent >= 0)
+    edges = np.sort(np.where(bridge, np.minimum(child, parent) * N + np.maximum(child, parent), FAR))
+    return np.where(edges[:, :, None] < FAR, np.stack(divmod(edges, N), 2), -1).reshape(len(main), -1)
 
 # %% ../nbs/10_clrs_graphs.ipynb #cc3a58e9
 def finishing_order(near, roots, tick):
@@ -312,7 +308,7 @@ def strongly_connected_components_batch(main, query):
     vertices = np.arange(reach.shape[1])
     reach[:, vertices, vertices] = True
     for k in vertices: reach |= reach[:, :, k, None] & reach[:, None, k]
-    return np.where(vertices < main[:, :1], (reach & reach.transpose(0, 2, 1)).argmax(2), -1)
+    return keep_first((reach & reach.transpose(0, 2, 1)).argmax(2), main[:, 0])
 
 # %% ../nbs/10_clrs_graphs.ipynb #b663dc45
 def _merge(group, u, v):
@@ -400,27 +396,25 @@ def dag_shortest_paths(main, query, tick):
     yield from _settle(n, query[0], _arcs(n, edges), lambda left, _: order[n - len(left)], tick)
 
 # %% ../nbs/10_clrs_graphs.ipynb #755eb818
-def _predecessors_batch(weight, source, rank):
-    "Per vertex the predecessor that `rank(distance)` puts first; the vertex itself where there is none."
-    vertices, cost = np.arange(weight.shape[1]), np.where(weight > 0, weight, FAR)
-    distance, before = np.where(vertices == source, 0, FAR), None
+def _predecessors_batch(weight, source, settled):
+    "Per vertex the predecessor that stands first in the order `settled(distance)`; the vertex itself where there is none."
+    vertices, cost = np.arange(weight.shape[1]), np.where(weight > 0, weight, np.inf).astype(np.float32)
+    distance, before = np.where(vertices == source, 0, np.inf).astype(np.float32), None
     while not np.array_equal(distance, before): before, distance = distance, np.minimum(distance, (distance[:, :, None] + cost).min(1))
-    arrives = (weight > 0) & (distance[:, :, None] + cost == distance[:, None])
-    first = np.where(arrives, rank(distance)[:, :, None], FAR).argmin(1)
+    arrives = np.isfinite(cost) & np.isfinite(distance)[:, None] & (distance[:, :, None] + cost == distance[:, None])
+    first = np.where(arrives, np.argsort(settled(distance))[:, :, None], FAR).argmin(1)
     return np.where(arrives.any(1), first, vertices)
 
 def shortest_paths_batch(main, query):
     "Predecessors that Dijkstra's algorithm finds."
-    weight = read_graphs(main, 3, both=True)
-    vertices = np.arange(weight.shape[1])
-    found = _predecessors_batch(weight, query, lambda distance: distance * len(vertices) + vertices)
-    return np.where(vertices < main[:, :1], found, -1)
+    found = _predecessors_batch(read_graphs(main, 3, both=True), query, lambda distance: np.argsort(distance, kind="stable"))
+    return keep_first(found, main[:, 0])
 
 def dag_shortest_paths_batch(main, query):
     "Predecessors found in topological order."
     order = topological_sort_batch(main, query, 3)
-    found = _predecessors_batch(read_graphs(main, 3), query, lambda _: np.argsort(np.where(order < 0, FAR, order), axis=1, kind="stable"))
-    return np.where(order >= 0, found, -1)
+    found = _predecessors_batch(read_graphs(main, 3), query, lambda _: at_end(order))
+    return keep_first(found, main[:, 0])
 
 # %% ../nbs/10_clrs_graphs.ipynb #a0d638f6
 def all_pairs_shortest_paths(main, query, tick):
@@ -441,13 +435,13 @@ def all_pairs_shortest_paths_batch(main, query):
     "Predecessors that Floyd and Warshall's algorithm finds, row by row."
     weight = read_graphs(main, 3, both=True)
     vertices, exists = np.arange(weight.shape[1]), np.arange(weight.shape[1]) < main[:, :1]
-    distance = np.where(weight > 0, weight, np.where(np.eye(len(vertices), dtype=bool), 0, FAR))
-    before = np.where(weight > 0, vertices[:, None], vertices)
+    distance = np.where(weight > 0, weight, np.where(np.eye(len(vertices)), 0, np.inf)).astype(np.float32)
+    before = np.where(weight > 0, vertices[:, None], vertices).astype(np.int16)
     for k in vertices:
         through = distance[:, :, k, None] + distance[:, None, k]
-        before = np.where(through < distance, before[:, None, k], before)
-        distance = np.minimum(distance, through)
-    return np.where(exists[:, :, None] & exists[:, None], before, -1).reshape(len(main), -1)
+        np.copyto(before, before[:, None, k], where=through < distance)
+        np.minimum(distance, through, out=distance)
+    return np.where(exists[:, :, None] & exists[:, None], before, np.int64(-1)).reshape(len(main), -1)
 
 # %% ../nbs/10_clrs_graphs.ipynb #f77b0ef8
 def _distances(source, edges):

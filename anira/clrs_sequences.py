@@ -210,16 +210,15 @@ def maximum_subarray_rule(main, query):
 
 # %% ../nbs/08_clrs_sequences.ipynb #37960b12
 def draw_distinct(
-    count: int,  # numbers per row
+    count: int,  # numbers per row, at most the least total
     totals: np.ndarray,  # int (n,), each row draws from 0..total-1
     rng: np.random.Generator,
 ) -> np.ndarray:  # int (n, count), distinct within a row, in random order
     "Draw without replacement, every row from a range of its own."
-    chosen = np.empty((len(totals), 0), int)
-    for i in range(count):
-        new = rng.integers(0, np.maximum(totals - i, 1))
-        for taken in np.sort(chosen, axis=1).T: new += new >= taken
-        chosen = np.column_stack([chosen, new])
+    chosen, again = np.empty((len(totals), count), np.int64), np.arange(len(totals))
+    while len(again):
+        chosen[again] = rng.integers(0, np.repeat(totals[again, None], count, axis=1))
+        again = again[(np.diff(np.sort(chosen[again])) == 0).any(1)]
     return chosen
 
 # %% ../nbs/08_clrs_sequences.ipynb #ea4ef1c1

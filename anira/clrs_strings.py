@@ -124,13 +124,16 @@ def segments_intersect_batch(main, query):
 # %% ../nbs/09_clrs_strings.ipynb #c3ea60ef
 def draw_segments(sizes, options, rng):
     "Two segments on the grid 0..size, no query; a fair coin decides whether they intersect."
-    wanted, main = rng.integers(0, 2, len(sizes)), np.empty((len(sizes), 8), int)
-    todo = np.arange(len(sizes))
+    wanted, main, todo = rng.integers(0, 2, len(sizes)), np.empty((len(sizes), 8), np.int64), np.arange(len(sizes))
     while len(todo):
-        side = sizes[todo] + 1
-        ends = np.concatenate([draw_distinct(2, side**2, rng) for _ in range(2)], axis=1)
-        main[todo] = np.stack([ends // side[:, None], ends % side[:, None]], 2).reshape(-1, 8)
-        todo = todo[segments_intersect_batch(main[todo], None)[:, 0] != wanted[todo]]
+        tried = np.repeat(todo, 1 + 512 // len(todo))
+        side = sizes[tried, None] + 1
+        ends = draw_distinct(2, np.repeat(side**2, 2), rng).reshape(-1, 4)
+        drawn = np.stack(divmod(ends, side), 2).reshape(-1, 8)
+        right = segments_intersect_batch(drawn, None)[:, 0] == wanted[tried]
+        found, first = np.unique(tried[right], return_index=True)
+        main[found] = drawn[right][first]
+        todo = np.setdiff1d(todo, found)
     return main, np.empty((len(sizes), 0), int)
 
 # %% ../nbs/09_clrs_strings.ipynb #9bcda93a
