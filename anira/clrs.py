@@ -15,7 +15,7 @@ import anira.clrs_sequences as sequences
 import anira.clrs_strings as strings
 from .clrs_sequences import END, follow, numbers, only
 from .config import choose, setting
-from .task import Batch, Task, TaskOptions, answer_positions, answer_rows, left_pack
+from .task import Batch, Task, TaskOptions, answer_rows
 
 # %% ../nbs/11_clrs.ipynb #057d42fe
 @dataclass(frozen=True)
@@ -134,36 +134,45 @@ def _check_size(self, size):
 Clrs._check_sizes, Clrs._check_size = _check_sizes, _check_size
 
 # %% ../nbs/11_clrs.ipynb #b94545af
-def _write(self, algorithm, main, query, answers):
-    "Instances of one algorithm and their answers, all with gaps, as tokens."
-    mark = lambda token: np.full((len(main), 1), token)
-    number = lambda rows: np.where(rows >= 0, rows + self.first_number, -1)
-    asked = [mark(self.query_id), number(query)] if query.shape[1] else []
-    name = mark(self.n_special + list(ALGORITHMS).index(algorithm.name))
-    return left_pack(np.hstack([mark(self.bos_id), name, number(main), *asked, mark(self.ans_id), number(answers), mark(self.eos_id)]), self.pad_id)
-
-Clrs._write = _write
-
-# %% ../nbs/11_clrs.ipynb #a701b573
-def _put(n, parts, pad=-1):
-    "Blocks of rows, [(rows, block), ...], in one array of n rows."
-    out = np.full((n, max(block.shape[1] for _, block in parts)), pad, parts[0][1].dtype)
+def _put(n, parts):
+    "Blocks of rows, [(rows, block), ...], in one int array (n, W), padded with -1."
+    out = np.full((n, max(block.shape[1] for _, block in parts)), -1, np.int64)
     for rows, block in parts: out[rows, : block.shape[1]] = block
     return out
 
-def _generate(self, sizes, rng) -> Batch:
-    "Draw instances of the given sizes, solve them, and write them out as tokens."
-    mixed, parts = rng.integers(0, len(self.algorithms), len(sizes)), []
+def _solve(self, sizes, rng):
+    "Each row's algorithm, input, query and answer, the last three with gaps."
+    names, mixed = list(ALGORITHMS), rng.integers(0, len(self.algorithms), len(sizes))
+    which, parts = np.empty(len(sizes), np.int64), []
     for i, algorithm in enumerate(self.algorithms):
         rows = np.flatnonzero(mixed == i)
         if len(rows) == 0: continue
+        which[rows] = names.index(algorithm.name)
         main, query = algorithm.draw(sizes[rows], self.options, rng)
-        tokens = self._write(algorithm, main, query, algorithm.solve(main, query))
-        parts.append([(rows, block) for block in (main, query, answer_positions(tokens, self.ans_id), tokens)])
-    main, query, targets, tokens = (_put(len(sizes), column, pad) for column, pad in zip(zip(*parts), (-1, -1, False, self.pad_id)))
-    return Batch(tokens, targets, sizes, dict(algorithm=tokens[:, 1] - self.n_special, main=main, query=query))
+        parts.append([(rows, block) for block in (main, query, algorithm.solve(main, query))])
+    return which, *(_put(len(sizes), column) for column in zip(*parts))
 
-Clrs._generate = _generate
+# %% ../nbs/11_clrs.ipynb #a701b573
+def _write(self, which, main, query, answers):
+    "Tokens, and where the next token belongs to the answer."
+    present = [rows >= 0 for rows in (main, query, answers)]
+    m, q, a = lengths = [p.sum(1) for p in present]
+    ans = 2 + m + (q > 0) + q
+    each, column = np.arange(len(which)), np.arange((ans + a).max() + 2)
+    tokens = np.full((len(which), len(column)), self.pad_id, np.int64)
+    for rows, p, length, first in zip((main, query, answers), present, lengths, (2 + 0 * m, 3 + m, ans + 1)):
+        row = np.repeat(each, length)
+        tokens[row, np.arange(len(row)) + (first - np.cumsum(length) + length)[row]] = rows[p] + self.first_number
+    tokens[:, 0], tokens[:, 1], tokens[each, 2 + m] = self.bos_id, self.n_special + which, self.query_id
+    tokens[each, ans], tokens[each, ans + a + 1] = self.ans_id, self.eos_id  # where nothing is queried, <ans> replaces <query>
+    return tokens, (column >= ans[:, None]) & (column <= (ans + a)[:, None])
+
+def _generate(self, sizes, rng) -> Batch:
+    "Draw instances of the given sizes, solve them, and write them out as tokens."
+    which, main, query, answers = self._solve(sizes, rng)
+    return Batch(*self._write(which, main, query, answers), sizes, dict(algorithm=which, main=main, query=query))
+
+Clrs._solve, Clrs._write, Clrs._generate = _solve, _write, _generate
 
 # %% ../nbs/11_clrs.ipynb #01e8d424
 def _allowed(self, batch: Batch, answers: np.ndarray):

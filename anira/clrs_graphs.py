@@ -256,7 +256,8 @@ def _low_links_batch(main):
     near, rows = read_graphs(main, both=True) > 0, np.arange(len(main))
     order, time, parent = _depth_first(near, main)
     across = near & (np.arange(near.shape[1]) + 1 != parent[:, 1:, None])
-    low = np.minimum(time, np.pad(np.where(across, time[:, None, 1:], FAR).min(2), ((0, 0), (1, 0))))
+    low = time.copy()
+    low[:, 1:] = np.minimum(low[:, 1:], np.where(across, time[:, None, 1:], FAR).min(2))
     for v in order.T[:0:-1]:
         up = parent[rows, v]
         low[rows, up] = np.minimum(low[rows, up], low[rows, v])

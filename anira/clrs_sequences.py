@@ -89,7 +89,7 @@ FAR = 1 << 40
 
 def at_end(numbers): return np.where(numbers < 0, FAR, numbers)
 
-def along(rows, columns): return np.take_along_axis(rows, columns, 1)
+def along(rows, columns): return rows[np.arange(len(rows))[:, None], columns]
 
 # %% ../nbs/08_clrs_sequences.ipynb #20ae4abc
 def bubble_sort(main, query, tick):
@@ -335,32 +335,34 @@ def _first(whole, best, parts):
 
 # %% ../nbs/08_clrs_sequences.ipynb #1d177f00
 def _least_roots(
-    cost,  # (N + 1, N + 1, n): of the empty intervals on the diagonal; the others are filled in
-    own,  # the cost of root r of the interval from a to b
-):  # (N + 1, N + 1, n), the least best root of every interval
+    empty: np.ndarray,  # int (N + 1, n), what the empty interval before each key costs
+    own,  # own(a, root, b): what a root of the keys a..b-1 costs
+) -> np.ndarray:  # int (N + 1, N + 1, n), [a, l] the least best root, counted from a
     "Dynamic programming over intervals, for a whole batch."
-    roots = np.zeros_like(cost)
-    for length in range(1, len(cost)):
-        a = np.arange(len(cost) - length)
-        b, r = a + length, a[:, None] + np.arange(length)
-        prices = cost[a[:, None], r] + cost[r + 1, b[:, None]] + own(a[:, None], r, b[:, None])
-        cost[a, b], roots[a, b] = prices.min(1), a[:, None] + prices.argmin(1)
+    N, n = len(empty) - 1, empty.shape[1]
+    cost, across, roots = np.zeros((3, N + 1, N + 1, n), np.int64)
+    cost[:, 0] = across[:, 0] = empty
+    for l in range(1, N + 1):
+        a = np.arange(N + 1 - l)[:, None]
+        prices = cost[: N + 1 - l, :l] + across[l:, l - 1 :: -1] + own(a, a + np.arange(l), a + l)
+        cost[: N + 1 - l, l] = across[l:, l] = prices.min(1)
+        roots[: N + 1 - l, l] = prices.argmin(1)
     return roots
 
 # %% ../nbs/08_clrs_sequences.ipynb #11102a04
 def _preorders(
-    roots,  # (N + 1, N + 1, n)
-    first,  # int or (n,), the first key of each tree
-    past,  # int or (n,), the first key behind it
-):  # (n, N)
+    roots: np.ndarray,  # int (N + 1, N + 1, n), from _least_roots
+    first: int,  # the first key of each tree
+    keys: np.ndarray,  # int (n,), keys in each tree
+) -> np.ndarray:  # int (n, N), the keys, gappy
     "Print the trees of a whole batch in preorder."
-    place, out = np.full_like(roots, -1), np.full((roots.shape[2], len(roots) - 1), -1)
-    place[first, past, np.arange(len(out))] = 0
-    for length in range(len(roots) - 1, 0, -1):
-        a, tree = np.nonzero(np.diagonal(place, length).T >= 0)
-        r, j = roots[a, a + length, tree], place[a, a + length, tree]
-        out[tree, j] = r
-        place[a, r, tree], place[r + 1, a + length, tree] = j + 1, j + 1 + r - a
+    place, out = np.full_like(roots, -1), np.full((len(keys), len(roots) - 1), -1)
+    place[first, keys, np.arange(len(keys))] = 0
+    for l in range(len(roots) - 1, 0, -1):
+        a, tree = np.nonzero(place[:, l] >= 0)
+        k, j = roots[a, l, tree], place[a, l, tree]
+        out[tree, j] = a + k
+        place[a, k, tree], place[a + k + 1, l - k - 1, tree] = j + 1, j + 1 + k
     return out
 
 # %% ../nbs/08_clrs_sequences.ipynb #b9a4a77c
@@ -389,8 +391,8 @@ def matrix_chain(main, query, tick):
 def matrix_chain_batch(main, query):
     "The bracketings with the least splits."
     d = main.T
-    roots = _least_roots(np.zeros((len(d), len(d), len(main)), np.int64), lambda a, r, b: d[a - 1] * d[r] * d[b])
-    return _preorders(roots, 1, (main >= 0).sum(1) - 1)
+    roots = _least_roots(np.zeros_like(d), lambda a, r, b: d[a - 1] * d[b] * d[r])
+    return _preorders(roots, 1, (main >= 0).sum(1) - 2)
 
 def matrix_chain_rule(main, query=()):
     "Any bracketing of least cost."
@@ -426,10 +428,9 @@ def optimal_bst(main, query, tick):
 
 def optimal_bst_batch(main, query):
     "The search trees with the least roots."
-    keys, gaps = (np.pad(np.cumsum(row, axis=1), ((0, 0), (1, 0))).T for row in (main, query))
-    cost = np.zeros((len(gaps) - 1, len(gaps) - 1, len(main)), np.int64)
-    np.einsum("iin->in", cost)[:] = query.T
-    roots = _least_roots(cost, lambda a, r, b: (keys + gaps[1:])[b] - (keys + gaps[:-1])[a])
+    keys, gaps = np.cumsum(main, axis=1), np.cumsum(query, axis=1)
+    through, before = (keys + gaps[:, 1:]).T, (keys - main + gaps[:, :-1] - query[:, :-1]).T
+    roots = _least_roots(query.T, lambda a, r, b: through[b - 1] - before[a])
     return _preorders(roots, 0, (main >= 0).sum(1))
 
 def optimal_bst_rule(main, query):

@@ -43,7 +43,8 @@ def longest_common_subsequence(main, query, tick):
 def longest_common_subsequence_batch(main, query):
     "The subsequences that the reading of the table finds."
     (n, W), columns = main.shape, np.arange(main.shape[1] + 1)
-    same = main[:, :, None] == np.pad(np.where(query < 0, -2, query), ((0, 0), (0, 1)), constant_values=-2)[:, None]
+    same = np.zeros((n, W, W + 1), bool)
+    same[:, :, :-1] = (main[:, :, None] == query[:, None]) & (main >= 0)[:, :, None]
     length = np.zeros((W + 1, n, W + 2), np.int64)
     for i in reversed(range(W)):
         best = np.where(same[:, i], 1 + length[i + 1, :, 1:], length[i + 1, :, :-1])
@@ -87,7 +88,7 @@ def string_matching(main, query, tick):
 
 def string_matching_batch(main, query):
     "All places where no letter of the pattern differs."
-    text = np.pad(main, ((0, 0), (0, query.shape[1] - 1)), constant_values=-1)
+    text = np.hstack([main, np.full((len(main), query.shape[1] - 1), -1)])
     windows = np.lib.stride_tricks.sliding_window_view(text, query.shape[1], axis=1)
     found = ((windows == query[:, None]) | (query[:, None] < 0)).all(2) & (main >= 0)
     return np.where(found, np.arange(main.shape[1]), -1)
@@ -124,16 +125,14 @@ def segments_intersect_batch(main, query):
 # %% ../nbs/09_clrs_strings.ipynb #c3ea60ef
 def draw_segments(sizes, options, rng):
     "Two segments on the grid 0..size, no query; a fair coin decides whether they intersect."
-    wanted, main, todo = rng.integers(0, 2, len(sizes)), np.empty((len(sizes), 8), np.int64), np.arange(len(sizes))
-    while len(todo):
-        tried = np.repeat(todo, 1 + 512 // len(todo))
+    wanted, main, missing = rng.integers(0, 2, len(sizes)), np.empty((len(sizes), 8), np.int64), np.ones(len(sizes), bool)
+    while missing.any():
+        tried = np.repeat(np.flatnonzero(missing), 1 + 256 // missing.sum())
         side = sizes[tried, None] + 1
         ends = draw_distinct(2, np.repeat(side**2, 2), rng).reshape(-1, 4)
         drawn = np.stack(divmod(ends, side), 2).reshape(-1, 8)
         right = segments_intersect_batch(drawn, None)[:, 0] == wanted[tried]
-        found, first = np.unique(tried[right], return_index=True)
-        main[found] = drawn[right][first]
-        todo = np.setdiff1d(todo, found)
+        main[tried[right]], missing[tried[right]] = drawn[right], False
     return main, np.empty((len(sizes), 0), int)
 
 # %% ../nbs/09_clrs_strings.ipynb #9bcda93a
