@@ -83,7 +83,7 @@ ALGORITHMS = {algorithm.name: algorithm for algorithm in TABLE}
 @dataclass(frozen=True)
 class ClrsOptions(TaskOptions):
     "Options of the CLRS tasks."
-    max_size: int = setting(16, "largest size in training; what it counts is in the table", low=3)
+    max_size: int = setting(16, "largest size in training; what it counts is in the table", low=3, high=511)
     algorithms: tuple[str, ...] = setting((), "names from the table, equally likely; none: all 23")
     values: int = setting(32, "numbers are the tokens 0..values-1: keys, weights, positions, vertices", low=4, high=512)
     letters: int = setting(4, "alphabet of the string tasks", low=2)
@@ -125,6 +125,7 @@ class Clrs(Task):
 def _check_sizes(self):
     "Refuse sizes that the numbers cannot express."
     Task._check_sizes(self)
+    if max(self.test_sizes) > 511: raise ValueError(f"beyond = {list(self.options.beyond)} is not valid: sizes go up to 511")
     self._check_size(max(self.test_sizes))
 
 def _check_size(self, size):
