@@ -1,5 +1,5 @@
 """The CLRS tasks against oracles that share no code with them: the standard library, networkx, scipy, brute force over the text."""
-import bisect, hashlib, itertools, re, subprocess, sys, time, tracemalloc
+import bisect, hashlib, itertools, re, subprocess, sys, tracemalloc
 from collections import Counter
 from fractions import Fraction
 from functools import lru_cache
@@ -506,29 +506,6 @@ def test_a_batch_of_the_papers_size_fits_into_a_gigabyte():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2**28
-
-def one_by_one(task, n, rng):
-    "Seconds for instances one after another, algorithm and tokens, in lists; drawing the inputs is not counted."
-    rows, first, given = [], task.first_number, []
-    for algorithm in task.algorithms:
-        main, query = algorithm.draw(rng.integers(3, task.options.max_size + 1, -(-n // len(task.algorithms))), task.options, rng)
-        given += [(algorithm, numbers(m), numbers(q)) for m, q in zip(main, query)]
-    begin = time.process_time()
-    for algorithm, main, query in given[:n]:
-        answer = list(algorithm.run(main, query, lambda count=1: None))
-        rows.append([task.bos_id, task.n_special + NAMES.index(algorithm.name), *(x + first for x in main), *([task.query_id] if query else []), *(x + first for x in query), task.ans_id, *(x + first for x in answer), task.eos_id])
-    width = max(map(len, rows))
-    assert np.array([row + [task.pad_id] * (width - len(row)) for row in rows]).shape == (n, width)
-    return time.process_time() - begin
-
-def test_batches_are_faster_than_instances_one_by_one():
-    task = Clrs(max_size=16)
-    def batched(step):
-        begin = time.process_time()
-        task.batch(1024, 0, step)
-        return time.process_time() - begin
-    pairs = [(one_by_one(task, 1024, np.random.default_rng(step)), batched(step)) for step in range(5)]
-    assert np.median([plain / fast for plain, fast in pairs]) > 1.5, pairs
 
 # ---- refusals ----
 
