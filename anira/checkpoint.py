@@ -11,7 +11,8 @@ __all__ = ['SCHEMA', 'make_folder', 'write_bytes', 'write_json', 'sha256', 'remo
 import fcntl, hashlib, json, os, platform, shutil, subprocess, sys
 import anira
 import torch
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from safetensors import SafetensorError
@@ -100,22 +101,25 @@ def only_one(folder):
         except BlockingIOError:
             f.seek(0)
             raise FolderInUse(f"{folder} is in use by {f.read() or 'another process'}: wait until that ends, or choose another folder") from None
-        f.truncate(0); f.write(f"process {os.getpid()} on {platform.node()}"); f.flush()
+        with suppress(OSError):  # a full disk: the lock holds without a name on it
+            f.truncate(0); os.write(f.fileno(), f"process {os.getpid()} on {platform.node()}".encode())
         yield
 
 # %% ../nbs/19_checkpoint.ipynb #273a257c
 def _git(*args):
     "One git answer about the source tree, or None."
-    try: return subprocess.run(["git", "-C", str(Path(anira.__file__).parent), *args], capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+    try: return subprocess.run(["git", "--no-optional-locks", "-C", str(Path(anira.__file__).parent), *args], capture_output=True, text=True, check=True, timeout=20).stdout.strip()
     except (OSError, subprocess.SubprocessError): return None
+
+@cache
+def _versions(): return {"python": platform.python_version(), **{name: metadata.version(name) for name in ("torch", "numpy", "safetensors")}}
 
 def machine(
     device: str = "cpu",  # where the run happens
 ) -> dict:  # versions, platform, device, hardware
     "Package versions and hardware: where these are equal, runs are equal bit for bit."
-    versions = {name: metadata.version(name) for name in ("torch", "numpy", "safetensors")}
     name = torch.cuda.get_device_name() if device.startswith("cuda") else platform.machine()
-    return dict(versions={"python": platform.python_version(), **versions}, platform=sys.platform, device=device, hardware=name)
+    return dict(versions=_versions(), platform=sys.platform, device=device, hardware=name)
 
 def provenance(
     device: str = "cpu",  # where the run happened

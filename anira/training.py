@@ -375,7 +375,8 @@ def train(
 def _sentence(error):
     "What went wrong, and what to do, in one sentence."
     if not isinstance(error, OSError): return str(error)
-    return f"{error.filename}: {error.strerror}; what was saved before is whole: mend this and give the same command again"
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror}; what was saved before is whole: mend this and give the same command again"
 
 def _say_stopped(out, config, argv):
     "Say what is saved, and how to continue."
