@@ -12,7 +12,11 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
+<<<<<<< HEAD
 .PHONY: help venv reproduce bench test lab text sync refresh export clean-nbs verify
+=======
+.PHONY: help venv reproduce test lab text sync refresh export clean-nbs verify soak
+>>>>>>> durable
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s%s\n", $$1, $$2}' Makefile
@@ -37,6 +41,9 @@ bench: $(STAMP) ## measure the benchmarks anew, in place, and redraw figures/ben
 
 test: $(STAMP) ## run the tests
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(BIN)/python -m pytest -n 2 -q --basetemp="$$folder/tests"
+
+soak: $(STAMP) ## kill a training at random, KILLS=500 times, and check that nothing is lost
+	@$(BIN)/python tests/soak.py --kills $(or $(KILLS),500)
 
 lab: $(STAMP) ## open JupyterLab
 	$(BIN)/jupyter lab
