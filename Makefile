@@ -12,11 +12,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: help venv reproduce bench test lab text sync refresh export clean-nbs verify
-=======
-.PHONY: help venv reproduce test lab text sync refresh export clean-nbs verify soak
->>>>>>> durable
+.PHONY: help venv reproduce bench test soak lab text sync refresh export clean-nbs verify
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s%s\n", $$1, $$2}' Makefile
