@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv reproduce test lab text sync refresh export clean-nbs verify
+.PHONY: help venv reproduce bench test lab text sync refresh export clean-nbs verify
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s%s\n", $$1, $$2}' Makefile
@@ -32,6 +32,9 @@ reproduce: ## redraw all figures and tables; FROM=traces|checkpoints|training PR
 	@$(MAKE) --no-print-directory venv
 	@$(BIN)/python workflow/launch.py --source "$$FROM" --profile "$$PROFILE" --seeds "$$SEEDS" --cores "$$CORES"
 
+bench: $(STAMP) ## measure the benchmarks anew, in place, and redraw figures/benchmarks
+	@$(BIN)/python -m anira.reproduce refresh $$(find nbs/benchmarks -name '*.ipynb' -not -path '*/.*' | sort)
+
 test: $(STAMP) ## run the tests
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(BIN)/python -m pytest -n 2 -q --basetemp="$$folder/tests"
 
@@ -47,7 +50,7 @@ sync: text ## text to notebooks, execute what changed, clean, export
 	@$(BIN)/python -m anira.reproduce refresh --changed
 	@$(BIN)/jupytext --quiet --sync $$(find nbs -name '*.ipynb' -not -path '*/.*')
 
-refresh: $(STAMP) ## execute every notebook in place with its defaults
+refresh: $(STAMP) ## execute every notebook but the benchmarks in place with its defaults
 	@$(BIN)/python -m anira.reproduce refresh
 
 export: $(STAMP) ## write anira/*.py from the notebooks
