@@ -9,11 +9,11 @@ __all__ = ['PLAIN', 'project_root', 'inside', 'ParameterError', 'one_sentence', 
            'describe', 'main']
 
 # %% ../nbs/27_reproduce.ipynb #77e81c95
-import argparse, ast, contextlib, json, os, re, subprocess, sys, tempfile, time, typing
+import ast, contextlib, json, os, re, subprocess, sys, tempfile, time, typing
 import anira
 from pathlib import Path
 
-from .config import choose, coerce
+from .config import CommandLine, choose, coerce, refuse, show
 
 # %% ../nbs/27_reproduce.ipynb #99f85aca
 def project_root(
@@ -295,7 +295,7 @@ def describe(notebook) -> str:
 # %% ../nbs/27_reproduce.ipynb #35711b9f
 def _parser():
     "The command line's grammar."
-    parser = argparse.ArgumentParser(prog="python -m anira.reproduce", description="Run this project's notebooks.")
+    parser = CommandLine(prog="python -m anira.reproduce", description="Run this project's notebooks.")
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("notebook", help="run one notebook with parameters")
     one.add_argument("name"); one.add_argument("out")
@@ -318,9 +318,10 @@ def main(argv=None) -> int:
         elif args.command == "notebook": run_notebook(find_notebook(args.name), args.out, dict(args.p), args.log)
         elif args.changed: refresh(*changed_notebooks())
         else: refresh(*([find_notebook(name) for name in args.names] or stable_notebooks()))
-    except (ValueError, NotebookError) as error:
+    except NotebookError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ValueError) else 1
+        return 1
+    except (ValueError, OSError) as error: return refuse(error)
     return 0
 
 # %% ../nbs/27_reproduce.ipynb #1097237e

@@ -7,14 +7,14 @@ __all__ = ['learning_rate_factor', 'halting_schedule', 'orthogonalise', 'Muon', 
            'step_noise', 'train_step', 'save_state', 'load_state', 'clock', 'Progress', 'train', 'main']
 
 # %% ../nbs/22_training.ipynb #793f40cd
-import argparse, json, math, shutil, sys, time
+import json, math, shutil, sys, time
 import numpy as np
 import torch
 from pathlib import Path
 from safetensors.torch import load as load_tensors, save as tensor_bytes
 
 from .checkpoint import ManifestError, commit_manifest, provenance, save, verify_folder, write_bytes
-from .config import parse_assignments
+from .config import CommandLine, parse_assignments, refuse
 from .evaluation import evaluate
 from .model import Anira
 from .objective import loss_sums
@@ -242,7 +242,7 @@ def _run_steps(model, forward, optimizers, task, config, done, history, report, 
 # %% ../nbs/22_training.ipynb #aba98e31
 def main(argv=None) -> int:
     "Command line of `python -m anira.training`."
-    parser = argparse.ArgumentParser(prog="python -m anira.training", description="Train one model, resuming what the folder holds.")
+    parser = CommandLine(prog="python -m anira.training", description="Train one model, resuming what the folder holds.")
     parser.add_argument("--task", required=True); parser.add_argument("--variant", required=True)
     parser.add_argument("--profile", default="smoke"); parser.add_argument("--seed", default="0")
     parser.add_argument("--out", required=True, help="folder of this run")
@@ -253,9 +253,7 @@ def main(argv=None) -> int:
         for name in {"task", "variant", "profile", "seed"} & changes.keys(): raise ValueError(f"{name} has an option of its own: use --{name}, not --set")
         config = run_config(args.task, args.variant, args.profile, args.seed, **changes)
         train(config, args.out)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    except (ValueError, OSError) as error: return refuse(error)
     return 0
 
 # %% ../nbs/22_training.ipynb #fb3f2987
