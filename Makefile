@@ -2,9 +2,9 @@
 PYTHON ?= $(firstword $(foreach name,python3.11 python3,$(shell command -v $(name) 2>/dev/null)) python3)
 FROM ?= traces
 PROFILE ?= laptop
-SEEDS ?= 0
 CORES ?= 2
-export FROM PROFILE SEEDS CORES
+export FROM PROFILE SEEDS TASKS VARIANTS CORES GPUS SLURM DRY
+REQUEST = --profile "$$PROFILE" --seeds "$$SEEDS" --tasks "$$TASKS" --variants "$$VARIANTS" --cores "$$CORES" --gpus "$$GPUS" --slurm "$$SLURM" --dry "$$DRY"
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv reproduce bench test lab text sync refresh export clean-nbs verify
+.PHONY: help venv reproduce sweep bench test test-slurm lab text sync refresh export clean-nbs verify
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s%s\n", $$1, $$2}' Makefile
@@ -27,16 +27,24 @@ $(STAMP): requirements.lock pyproject.toml
 	@if git rev-parse --git-dir >/dev/null 2>&1; then git config --local diff.notebook.textconv '$(BIN)/jupytext --quiet --opt notebook_metadata_filter=-all --to py:percent --output -'; fi
 	@touch $@
 
-reproduce: ## redraw all figures and tables; FROM=traces|checkpoints|training PROFILE=smoke|laptop|gpu|paper SEEDS=0,1 CORES=2
-	@$(PYTHON) workflow/launch.py --check --source "$$FROM" --profile "$$PROFILE" --seeds "$$SEEDS" --cores "$$CORES"
+reproduce: ## redraw figures and tables; FROM=traces|checkpoints|training|sweep PROFILE=smoke|laptop|gpu|paper, and what sweep takes
+	@$(PYTHON) workflow/launch.py reproduce --check --from "$$FROM" $(REQUEST)
 	@$(MAKE) --no-print-directory venv
-	@$(BIN)/python workflow/launch.py --source "$$FROM" --profile "$$PROFILE" --seeds "$$SEEDS" --cores "$$CORES"
+	@$(BIN)/python workflow/launch.py reproduce --from "$$FROM" $(REQUEST)
+
+sweep: ## train and trace what is not shipped; SEEDS=0-4 TASKS=mano VARIANTS=online CORES=2 GPUS=1 SLURM=1; DRY=1 prints the plan
+	@$(PYTHON) workflow/launch.py sweep --check $(REQUEST)
+	@$(MAKE) --no-print-directory venv
+	@$(BIN)/python workflow/launch.py sweep $(REQUEST)
 
 bench: $(STAMP) ## measure the benchmarks anew, in place, and redraw figures/benchmarks
 	@$(BIN)/python -m anira.reproduce refresh $$(find nbs/benchmarks -name '*.ipynb' -not -path '*/.*' | sort)
 
 test: $(STAMP) ## run the tests
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(BIN)/python -m pytest -n 2 -q --basetemp="$$folder/tests"
+
+test-slurm: $(STAMP) ## a sweep on a real SLURM of one node, started here and stopped again (needs slurmctld, munged and root)
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(BIN)/python -m pytest -q -rs -s -m slurm --basetemp="$$folder/tests" tests/test_slurm.py
 
 lab: $(STAMP) ## open JupyterLab
 	$(BIN)/jupyter lab
