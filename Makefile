@@ -1,10 +1,14 @@
 # make help lists the targets. Everything runs in .venv, which is made from requirements.lock on first use.
 PYTHON ?= $(firstword $(foreach name,python3.11 python3,$(shell command -v $(name) 2>/dev/null)) python3)
-FROM ?= traces
-PROFILE ?= laptop
-CORES ?= 2
-export FROM PROFILE SEEDS TASKS VARIANTS CORES GPUS SLURM DRY
-REQUEST = --profile "$$PROFILE" --seeds "$$SEEDS" --tasks "$$TASKS" --variants "$$VARIANTS" --cores "$$CORES" --gpus "$$GPUS" --slurm "$$SLURM" --dry "$$DRY"
+
+# What a user types reaches the launcher as it is: not expanded by make, one word for the shell.
+define newline
+
+
+endef
+REQUEST = $(foreach name,PROFILE SEEDS TASKS VARIANTS CORES GPUS SLURM DRY,$(call given,$(name)))
+given = $(1)='$(subst $(newline), ,$(subst ','\'',$(value $(1))))'
+unexport FROM PROFILE SEEDS TASKS VARIANTS CORES GPUS SLURM DRY
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -28,12 +32,12 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 reproduce: ## redraw figures and tables; FROM=traces|checkpoints|training|sweep PROFILE=smoke|laptop|gpu|paper, and what sweep takes
-	@$(PYTHON) workflow/launch.py reproduce --check --from "$$FROM" $(REQUEST)
+	@$(PYTHON) workflow/launch.py --check reproduce $(call given,FROM) $(REQUEST)
 	@$(MAKE) --no-print-directory venv
-	@$(BIN)/python workflow/launch.py reproduce --from "$$FROM" $(REQUEST)
+	@$(BIN)/python workflow/launch.py reproduce $(call given,FROM) $(REQUEST)
 
 sweep: ## train and trace what is not shipped; SEEDS=0-4 TASKS=mano VARIANTS=online CORES=2 GPUS=1 SLURM=1; DRY=1 prints the plan
-	@$(PYTHON) workflow/launch.py sweep --check $(REQUEST)
+	@$(PYTHON) workflow/launch.py --check sweep $(REQUEST)
 	@$(MAKE) --no-print-directory venv
 	@$(BIN)/python workflow/launch.py sweep $(REQUEST)
 

@@ -34,7 +34,7 @@ def inside(
     "The path of `name` in `folder`; refuses a name that leads out of it."
     path = Path(folder) / name
     if Path(folder).resolve() not in path.resolve().parents:
-        raise ValueError(f"{str(name)!r} is not a name inside {Path(folder).name or folder}: use a relative name without '..'")
+        raise ValueError(f"{show(str(name))} is not a name inside {Path(folder).name or folder}: use a relative name without '..'")
     return path
 
 # %% ../nbs/27_reproduce.ipynb #8e53ac74

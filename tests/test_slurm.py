@@ -60,7 +60,7 @@ def test_a_killed_job_is_all_that_the_next_sweep_trains(cluster, copy_of_tree):
     profile = copy_of_tree / "workflow" / "profiles" / "default" / "config.yaml"
     profile.write_text(re.sub(r"retries: \d+", "retries: 0", profile.read_text()))  # otherwise the killed job is submitted again at once
     made = copy_of_tree / "runs" / "smoke"
-    sweep = [sys.executable, "workflow/launch.py", "sweep", "--profile", "smoke", "--tasks", "mano,brevo", "--slurm", "1"]
+    sweep = [sys.executable, "workflow/launch.py", "sweep", "PROFILE=smoke", "TASKS=mano,brevo", "SLURM=1"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with open(copy_of_tree / "first.log", "w") as log:
         first = subprocess.Popen(sweep, cwd=copy_of_tree, stdout=log, stderr=log, env=environment)

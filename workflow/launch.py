@@ -51,10 +51,14 @@ def parse(argv, makeflags=""):
     "The request, or a ValueError in one sentence."
     parser = CommandLine(prog="launch.py", description=__doc__)
     parser.add_argument("command", help="reproduce or sweep")
-    for name, default in VARIABLES.items(): parser.add_argument(f"--{name.lower()}", default=default, dest="source" if name == "FROM" else name.lower())
+    parser.add_argument("assignments", nargs="*", metavar="NAME=VALUE", help=f"of {', '.join(VARIABLES)}; an empty value is the default")
     parser.add_argument("--check", action="store_true", help="only check the request")
     args = parser.parse_args(argv)
-    check_variables(makeflags, [*READ_BY[choose(args.command, READ_BY, "command")], "PYTHON"])
+    known, values = READ_BY[choose(args.command, READ_BY, "command")], dict(VARIABLES)
+    check_variables(makeflags, [*known, "PYTHON"])
+    for name, _, value in (pair.partition("=") for pair in args.assignments):
+        if choose(name, known, "make variable") and value: values[name] = value
+    for name, value in values.items(): setattr(args, "source" if name == "FROM" else name.lower(), value)
     if args.command == "sweep": args.source = "sweep"
     choose(args.source, SOURCES, "FROM"); choose(args.profile, PROFILES, "PROFILE")
     trains = args.source in ("training", "sweep")
