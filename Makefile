@@ -16,7 +16,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv reproduce sweep bench test test-slurm lab text sync refresh export clean-nbs verify
+.PHONY: help venv reproduce sweep bench test test-slurm lab text sync refresh export clean-nbs verify crate
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s%s\n", $$1, $$2}' Makefile
@@ -71,5 +71,8 @@ export: $(STAMP) ## write anira/*.py from the notebooks
 clean-nbs: $(STAMP) ## strip metadata from the notebooks
 	@$(BIN)/nbdev_clean
 
-verify: $(STAMP) ## check every shipped file against its manifest
-	@$(BIN)/python -m anira.reproduce verify
+verify: $(STAMP) ## check every shipped folder: bytes, configuration, code version
+	@$(BIN)/python -m anira.provenance verify
+
+crate: $(STAMP) ## export the whole reproduction as an RO-Crate into runs/crate
+	@rm -rf runs/crate && $(BIN)/python -m anira.provenance crate runs/crate

@@ -1,6 +1,5 @@
 """Ten thousand malformed inputs, wherever a user types: each is refused in one sentence with exit code 2, and none executes anything."""
-import contextlib, functools, importlib.util, io, json, os, subprocess, sys, tomllib
-from pathlib import Path
+import contextlib, io, json, os, sys, tomllib
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings, strategies as st
@@ -12,8 +11,8 @@ from anira.papermill import NameRefused, StrictPython
 from anira.profiles import PROFILES, RunConfig, run_config
 from anira.reproduce import check_values, inside
 from anira.tasks import TASKS, make_task
+from commands import ROOT, launcher, run
 
-ROOT = Path(__file__).resolve().parent.parent
 CANARY = "canary"
 EVIL = [f"__import__('os').system('touch {CANARY}')", f"$(touch {CANARY})", f"`touch {CANARY}`", f"; touch {CANARY}", f"x = 1\nimport os\nos.system('touch {CANARY}')", f"' ; touch {CANARY} ; '",
         f"$(shell touch {CANARY})", f"{{{{open('{CANARY}','w')}}}}", f"!!python/object/apply:os.system ['touch {CANARY}']", f"%run {CANARY}", f"!touch {CANARY}", f"lambda: open('{CANARY}','w')",
@@ -28,14 +27,6 @@ def misspelt(names):
 
 
 # Surfaces: a strategy for malformed inputs, and the call that takes one. A call returns normally (accepted), or raises, or returns an exit code.
-
-@functools.cache
-def launcher():
-    "The module workflow/launch.py."
-    spec = importlib.util.spec_from_file_location("launch", ROOT / "workflow" / "launch.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 ANNOTATIONS = (int, float, bool, int | None, float | None, tuple[int, ...], list[float], tuple[bool, ...], dict)
 RUN = {"batch_size": "8", "steps": "3", "optimizer": "adamw", "learning_rate": "1e-3", "precision": "fp32", "compile": "false", "model": {"width": "32", "n_heads": "2"}, "task_options": {"max_size": "4"}}
@@ -152,11 +143,6 @@ def test_malformed_inputs_are_refused_in_one_sentence(surface, nothing_runs):
 
 
 # The same through real processes
-
-def run(*command, cwd, **environment):
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "MFLAGS"}
-    done = subprocess.run([str(c) for c in command], cwd=cwd, capture_output=True, text=True, env={**inherited, **environment})
-    return done.returncode, done.stdout, done.stderr
 
 @pytest.fixture
 def installed(tmp_path):
