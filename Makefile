@@ -1,10 +1,14 @@
 # make help lists the targets. Everything runs in .venv, which is made from requirements.lock on first use.
 PYTHON ?= $(firstword $(foreach name,python3.11 python3,$(shell command -v $(name) 2>/dev/null)) python3)
-FROM ?= traces
-PROFILE ?= laptop
-SEEDS ?= 0
-CORES ?= 2
-export FROM PROFILE SEEDS CORES
+
+# What a user types reaches the launcher as it is: not expanded by make, one word for the shell.
+define newline
+
+
+endef
+REQUEST = $(foreach name,PROFILE SEEDS TASKS VARIANTS CORES GPUS SLURM DRY,$(call given,$(name)))
+given = $(1)='$(subst $(newline), ,$(subst ','\'',$(value $(1))))'
+unexport FROM PROFILE SEEDS TASKS VARIANTS CORES GPUS SLURM DRY
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,7 +16,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv reproduce bench test soak lab text sync refresh export clean-nbs verify
+.PHONY: help venv reproduce sweep bench test test-slurm soak lab text sync refresh export clean-nbs verify crate
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s%s\n", $$1, $$2}' Makefile
@@ -27,10 +31,15 @@ $(STAMP): requirements.lock pyproject.toml
 	@if git rev-parse --git-dir >/dev/null 2>&1; then git config --local diff.notebook.textconv '$(BIN)/jupytext --quiet --opt notebook_metadata_filter=-all --to py:percent --output -'; fi
 	@touch $@
 
-reproduce: ## redraw all figures and tables; FROM=traces|checkpoints|training PROFILE=smoke|laptop|gpu|paper SEEDS=0,1 CORES=2
-	@$(PYTHON) workflow/launch.py --check --source "$$FROM" --profile "$$PROFILE" --seeds "$$SEEDS" --cores "$$CORES"
+reproduce: ## redraw figures and tables; FROM=traces|checkpoints|training|sweep PROFILE=smoke|laptop|gpu|paper, and what sweep takes
+	@$(PYTHON) workflow/launch.py --check reproduce $(call given,FROM) $(REQUEST)
 	@$(MAKE) --no-print-directory venv
-	@$(BIN)/python workflow/launch.py --source "$$FROM" --profile "$$PROFILE" --seeds "$$SEEDS" --cores "$$CORES"
+	@$(BIN)/python workflow/launch.py reproduce $(call given,FROM) $(REQUEST)
+
+sweep: ## train and trace what is not shipped; SEEDS=0-4 TASKS=mano VARIANTS=online CORES=2 GPUS=1 SLURM=1; DRY=1 prints the plan
+	@$(PYTHON) workflow/launch.py --check sweep $(REQUEST)
+	@$(MAKE) --no-print-directory venv
+	@$(BIN)/python workflow/launch.py sweep $(REQUEST)
 
 bench: $(STAMP) ## measure the benchmarks anew, in place, and redraw figures/benchmarks
 	@$(BIN)/python -m anira.reproduce refresh $$(find nbs/benchmarks -name '*.ipynb' -not -path '*/.*' | sort)
@@ -40,6 +49,9 @@ test: $(STAMP) ## run the tests
 
 soak: $(STAMP) ## kill a training at random, KILLS=500 times, and check that nothing is lost
 	@$(BIN)/python tests/soak.py --kills $(or $(KILLS),500)
+
+test-slurm: $(STAMP) ## a sweep on a real SLURM of one node, started here and stopped again (needs slurmctld, munged and root)
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(BIN)/python -m pytest -q -rs -s -m slurm --basetemp="$$folder/tests" tests/test_slurm.py
 
 lab: $(STAMP) ## open JupyterLab
 	$(BIN)/jupyter lab
@@ -62,5 +74,8 @@ export: $(STAMP) ## write anira/*.py from the notebooks
 clean-nbs: $(STAMP) ## strip metadata from the notebooks
 	@$(BIN)/nbdev_clean
 
-verify: $(STAMP) ## check every shipped file against its manifest
-	@$(BIN)/python -m anira.reproduce verify
+verify: $(STAMP) ## check every shipped folder: bytes, configuration, code version
+	@$(BIN)/python -m anira.provenance verify
+
+crate: $(STAMP) ## export the whole reproduction as an RO-Crate into runs/crate
+	@rm -rf runs/crate && $(BIN)/python -m anira.provenance crate runs/crate

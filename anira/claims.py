@@ -9,7 +9,7 @@ __all__ = ['CLAIMS', 'VERDICTS', 'DRAWS', 'LMG_DRAWS', 'MIN_INSTANCES', 'LEARNT'
            'findings', 'scope', 'ledger', 'as_text', 'as_markdown', 'into_readme', 'main']
 
 # %% ../nbs/26_claims.ipynb #e6a3041d
-import argparse, sys
+import sys
 import numpy as np
 import pandas as pd
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from pathlib import Path
 from .analysis import (STATE, alignment, answer_tokens, cluster_means, interval, linear_share, load_traces, match_sizes,
                             over_seeds, regression_columns, variance_shares)
 from .checkpoint import write_bytes
+from .config import CommandLine, refuse
 
 # %% ../nbs/26_claims.ipynb #7c1d9495
 @dataclass(frozen=True)
@@ -289,7 +290,7 @@ def into_readme(text: str, table: str) -> str:
 # %% ../nbs/26_claims.ipynb #bdb77311
 def main(argv=None) -> int:
     "Command line of `python -m anira.claims`."
-    parser = argparse.ArgumentParser(prog="python -m anira.claims", description="Print the ledger of claims for a folder of traces.")
+    parser = CommandLine(prog="python -m anira.claims", description="Print the ledger of claims for a folder of traces.")
     parser.add_argument("--traces", default="data/laptop/traces", help="folder that holds one folder per run")
     parser.add_argument("--readme", default=None, help="also write the table into this file, between its marks")
     args = parser.parse_args(argv)
@@ -297,9 +298,7 @@ def main(argv=None) -> int:
         book = ledger(findings(load_traces(args.traces)))
         print(as_text(book))
         if args.readme: write_bytes(args.readme, into_readme(Path(args.readme).read_text(), as_markdown(book)).encode())
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    except (ValueError, OSError) as error: return refuse(error)
     return 0
 
 # %% ../nbs/26_claims.ipynb #3831b286

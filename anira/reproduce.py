@@ -5,15 +5,14 @@
 # %% auto #0
 __all__ = ['PLAIN', 'project_root', 'inside', 'ParameterError', 'one_sentence', 'check_values', 'check_parameters', 'Parameter',
            'declared_parameters', 'kernel_sockets', 'NotebookError', 'execute', 'run_notebook', 'clean_outputs',
-           'refresh', 'source_notebooks', 'stable_notebooks', 'changed_notebooks', 'verify_all', 'find_notebook',
-           'describe', 'main']
+           'refresh', 'source_notebooks', 'stable_notebooks', 'changed_notebooks', 'find_notebook', 'describe', 'main']
 
 # %% ../nbs/27_reproduce.ipynb #77e81c95
-import argparse, ast, contextlib, json, os, re, subprocess, sys, tempfile, time, typing
+import ast, contextlib, json, os, re, subprocess, sys, tempfile, time, typing
 import anira
 from pathlib import Path
 
-from .config import choose, coerce
+from .config import CommandLine, choose, coerce, refuse, show
 
 # %% ../nbs/27_reproduce.ipynb #99f85aca
 def project_root(
@@ -34,7 +33,7 @@ def inside(
     "The path of `name` in `folder`; refuses a name that leads out of it."
     path = Path(folder) / name
     if Path(folder).resolve() not in path.resolve().parents:
-        raise ValueError(f"{str(name)!r} is not a name inside {Path(folder).name or folder}: use a relative name without '..'")
+        raise ValueError(f"{show(str(name))} is not a name inside {Path(folder).name or folder}: use a relative name without '..'")
     return path
 
 # %% ../nbs/27_reproduce.ipynb #8e53ac74
@@ -265,16 +264,6 @@ def changed_notebooks() -> list:
     paths = {(project_root() / line[3:]).resolve() for line in said.split("\0") if line}
     return [p for p in stable_notebooks() if p.resolve() in paths]
 
-# %% ../nbs/27_reproduce.ipynb #938296a8
-def verify_all(
-    folder,  # searched through for manifests
-) -> list:  # the folders that hold one; raises if any file does not fit
-    "Check every file below `folder` that a manifest lists."
-    from anira.checkpoint import verify_folder
-    folders = sorted(path.parent for path in Path(folder).rglob("manifest.json"))
-    for where in folders: verify_folder(where)
-    return folders
-
 # %% ../nbs/27_reproduce.ipynb #ffaada69
 def find_notebook(
     name: str,  # a path, or the name of a notebook in nbs/
@@ -295,7 +284,7 @@ def describe(notebook) -> str:
 # %% ../nbs/27_reproduce.ipynb #35711b9f
 def _parser():
     "The command line's grammar."
-    parser = argparse.ArgumentParser(prog="python -m anira.reproduce", description="Run this project's notebooks.")
+    parser = CommandLine(prog="python -m anira.reproduce", description="Run this project's notebooks.")
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("notebook", help="run one notebook with parameters")
     one.add_argument("name"); one.add_argument("out")
@@ -305,7 +294,6 @@ def _parser():
     many.add_argument("names", nargs="*", metavar="NAME", help="all but the benchmarks if left out")
     many.add_argument("--changed", action="store_true", help="those that differ from the last commit")
     commands.add_parser("list", help="the notebooks that take parameters, and these")
-    commands.add_parser("verify", help="check every file of data/ against its manifest")
     return parser
 
 # %% ../nbs/27_reproduce.ipynb #7fffb773
@@ -314,13 +302,13 @@ def main(argv=None) -> int:
     args = _parser().parse_args(argv)
     try:
         if args.command == "list": print("\n\n".join(describe(p) for p in source_notebooks() if _parameter_cells(p)))
-        elif args.command == "verify": print(f"{len(verify_all(project_root() / 'data'))} folders verified")
         elif args.command == "notebook": run_notebook(find_notebook(args.name), args.out, dict(args.p), args.log)
         elif args.changed: refresh(*changed_notebooks())
         else: refresh(*([find_notebook(name) for name in args.names] or stable_notebooks()))
-    except (ValueError, NotebookError) as error:
+    except NotebookError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ValueError) else 1
+        return 1
+    except (ValueError, OSError) as error: return refuse(error)
     return 0
 
 # %% ../nbs/27_reproduce.ipynb #1097237e

@@ -6,14 +6,14 @@
 __all__ = ['ANSWERS', 'THRESHOLDS', 'trace_batch', 'trace', 'settings_to_sweep', 'sweep', 'trace_checkpoint', 'main']
 
 # %% ../nbs/23_tracing.ipynb #429b85f8
-import argparse, io, json, sys
+import io, json, sys
 import numpy as np
 import torch
 from dataclasses import replace
 from pathlib import Path
 
 from .checkpoint import commit_manifest, load, provenance, verify_folder, write_bytes
-from .config import choose
+from .config import CommandLine, choose, coerce, refuse
 from .costs import head_calls, token_cost
 from .evaluation import EVALUATION_SEED, answer, read
 from .profiles import PROFILES, RunConfig
@@ -132,16 +132,17 @@ def trace_checkpoint(
 # %% ../nbs/23_tracing.ipynb #98c5dcee
 def main(argv=None) -> int:
     "Command line of `python -m anira.tracing`."
-    parser = argparse.ArgumentParser(prog="python -m anira.tracing", description="Trace a checkpoint into a folder of tables.")
+    parser = CommandLine(prog="python -m anira.tracing", description="Trace a checkpoint into a folder of tables.")
     parser.add_argument("--checkpoint", required=True, help="folder of a finished run"); parser.add_argument("--out", required=True)
-    parser.add_argument("--instances", type=int, default=None, help="instances per size; default: the profile's")
+    parser.add_argument("--instances", default="none", help="instances per size; default: the profile's")
     parser.add_argument("--fresh", action="store_true", help="draw other instances than the shipped traces")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
-    try: trace_checkpoint(args.checkpoint, args.out, args.instances, args.fresh)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    try:
+        n = coerce("instances", args.instances, int | None)
+        if n is not None and n < 1: raise ValueError(f"instances = {n} is not valid: expected at least 1")
+        trace_checkpoint(args.checkpoint, args.out, n, args.fresh)
+    except (ValueError, OSError) as error: return refuse(error)
     return 0
 
 # %% ../nbs/23_tracing.ipynb #fa29a531

@@ -8,7 +8,7 @@ __all__ = ['STATE', 'learning_rate_factor', 'halting_schedule', 'orthogonalise',
            'Stop', 'stopping', 'clock', 'Progress', 'Run', 'train', 'main']
 
 # %% ../nbs/22_training.ipynb #793f40cd
-import argparse, json, math, os, shlex, signal, sys, threading, time
+import json, math, os, shlex, signal, sys, threading, time
 import numpy as np
 import torch
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .checkpoint import (ManifestError, NewerSchema, check_tensors, commit_manifest, load_weights, machine, make_folder, only_one, provenance, read_tensors,
                               remove_folder, remove_leftovers, save, verify_folder, whole_folder, write_bytes, write_tensors)
-from .config import parse_assignments
+from .config import CommandLine, parse_assignments, refuse
 from .evaluation import evaluate
 from .model import Anira
 from .objective import loss_sums
@@ -386,7 +386,7 @@ def _say_stopped(out, config, argv):
 # %% ../nbs/22_training.ipynb #1b9e7d26
 def main(argv=None) -> int:
     "Command line of `python -m anira.training`."
-    parser = argparse.ArgumentParser(prog="python -m anira.training", description="Train one model, resuming what the folder holds.")
+    parser = CommandLine(prog="python -m anira.training", description="Train one model, resuming what the folder holds.")
     parser.add_argument("--task", required=True); parser.add_argument("--variant", required=True)
     parser.add_argument("--profile", default="smoke"); parser.add_argument("--seed", default="0")
     parser.add_argument("--out", required=True, help="folder of this run")
@@ -401,9 +401,7 @@ def main(argv=None) -> int:
     except Stopped as stopped:
         _say_stopped(args.out, config, argv)
         return 130 if stopped.args[0] == signal.SIGINT else 0
-    except (ValueError, OSError) as error:
-        print(f"error: {_sentence(error)}", file=sys.stderr)
-        return 2
+    except (ValueError, OSError) as error: return refuse(_sentence(error))
     return 0
 
 # %% ../nbs/22_training.ipynb #fb3f2987

@@ -1,32 +1,22 @@
 "The frame: notebooks in order, files without a machine's traces, commands that refuse mistakes in one sentence."
-import ast, fcntl, importlib.util, json, os, re, subprocess, sys
+import ast, json, re, sys
 from pathlib import Path
 
 import pytest
 import yaml
 from hypothesis import given, settings, strategies as st
 
-from anira.checkpoint import commit_manifest
 from anira.config import coerce
-from anira.profiles import PROFILES
 from anira.reproduce import ParameterError, check_parameters, check_values, declared_parameters, main, run_notebook
+from commands import BIN, ROOT, run, write_notebook
 
-ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted(p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
 EXPERIMENTS = sorted((ROOT / "nbs" / "experiments").glob("*.ipynb"))
-BIN = Path(sys.executable).parent
 MACHINE_PATH = re.compile(r"(?<![\w.~])/(?:home|root|work|Users|tmp)/\w")
 
 def name_of(path): return path.stem
 def cells(path): return json.loads(path.read_text())["cells"]
 def code(path): return ["".join(c["source"]) for c in cells(path) if c["cell_type"] == "code"]
-
-def run(*command, cwd=ROOT, **environment):
-    "A command's exit code, output and errors; it does not know that make may have started these tests."
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "MFLAGS"}
-    done = subprocess.run([str(c) for c in command], cwd=cwd, capture_output=True, text=True, env={**inherited, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **environment})
-    return done.returncode, done.stdout, done.stderr
-
 
 # Notebooks
 
@@ -116,85 +106,11 @@ def test_workflows_are_pinned_and_modest(path):
 
 # Commands
 
-def launcher():
-    spec = importlib.util.spec_from_file_location("launch", ROOT / "workflow" / "launch.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
 def test_help_lists_every_target():
     status, said, _ = run("make", "help")
     phony = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.M).group(1).split()
     assert status == 0
     assert [line.split()[0] for line in said.splitlines()] == phony
-
-@pytest.mark.parametrize("request_, sentence", [
-    (["FROM=tracs"], "error: unknown FROM 'tracs': expected one of traces, checkpoints, training; did you mean 'traces'?"),
-    (["FROM=training", "PROFILE=lap top"], "error: unknown PROFILE 'lap top': expected one of smoke, laptop, gpu, paper; did you mean 'laptop'?"),
-    (["FROM=$(shell false)x;y'z"], "error: unknown FROM \"x;y'z\": expected one of traces, checkpoints, training"),
-    (["FROM=training", "SEEDS=one"], "error: SEEDS[0] = 'one' is not valid: expected a number (int)"),
-    (["PROFILE=paper"], "error: no traces are shipped for the paper profile: use FROM=training PROFILE=paper"),
-], ids=["from", "profile", "quotes", "seeds", "not shipped"])
-def test_reproduce_refuses_in_one_sentence(request_, sentence):
-    status, said, errors = run("make", "--no-print-directory", "reproduce", f"PYTHON={sys.executable}", *request_)
-    assert (status, said) == (2, "")
-    assert [line for line in errors.splitlines() if not line.startswith("make")] == [sentence]
-
-def test_launcher_knows_the_profiles():
-    assert launcher().PROFILES == tuple(PROFILES)
-
-TINY = {
-    "parameters": 'profile: str = "laptop"\ntraces: str = ""\nfigures: str = ""',
-    "check": "from anira.reproduce import check_parameters\ncheck_parameters(globals());",
-    "draw": "from pathlib import Path\nPath(figures).mkdir(parents=True, exist_ok=True)\nPath(figures, 'tiny.csv').write_text(traces)",
-}
-
-def write_notebook(path, body=TINY["draw"]):
-    import nbformat
-    from nbformat.v4 import new_code_cell, new_notebook
-    made = [new_code_cell(TINY["parameters"], metadata={"tags": ["parameters"]}), new_code_cell(TINY["check"]), new_code_cell(body)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(new_notebook(cells=made, metadata={"kernelspec": dict(name="python3", display_name="python3", language="python")}), path)
-    return path
-
-@pytest.fixture
-def small_project(copy_of_tree):
-    "A copy of the project with two small experiments and two shipped runs."
-    for path in (copy_of_tree / "nbs" / "experiments").glob("*.ipynb"): path.unlink()
-    for name in ("fig_tiny", "claims"): write_notebook(copy_of_tree / "nbs" / "experiments" / f"{name}.ipynb")
-    for kind in ("traces", "checkpoints"):
-        for run_name in ("mano-early-s0", "brevo-online-s0"):
-            where = copy_of_tree / "data" / "smoke" / kind / run_name
-            where.mkdir(parents=True)
-            (where / "part").write_text(run_name)
-            commit_manifest(where, ["part"])
-    return copy_of_tree
-
-@pytest.mark.parametrize("source, expected", [
-    ("traces", dict(all=1, draw=1, claims=1)),
-    ("checkpoints", dict(all=1, draw=1, claims=1, trace=2)),
-    ("training", dict(all=1, draw=1, claims=1, trace=4, train=4)),
-])
-def test_workflow_plans(small_project, source, expected):
-    status, said, errors = run(BIN / "snakemake", "-n", "--config", "profile=smoke", f"source={source}", "seeds=[0]", cwd=small_project)
-    assert status == 0, said + errors
-    counts = re.search(r"^job +count\n[- ]+\n(.*?)\ntotal", said + errors, re.M | re.S).group(1)
-    assert {name: int(n) for name, n in (line.split() for line in counts.splitlines())} == expected
-
-def test_workflow_draws_from_shipped_traces_and_holds_the_lock(small_project):
-    launch = [sys.executable, "workflow/launch.py", "--source", "traces", "--profile", "smoke", "--cores", "1"]
-    (small_project / "runs").mkdir()
-    with open(small_project / "runs" / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        assert run(*launch, cwd=small_project)[::2] == (2, "error: another make reproduce is running in this folder: wait for it to end\n")
-    write_notebook(small_project / "nbs" / "experiments" / "claims.ipynb", "raise ValueError('no verdict')")
-    status, said, errors = run(*launch, cwd=small_project)
-    assert status == 1 and "no verdict" in said + errors
-    made = small_project / "runs" / "smoke"
-    assert (made / "figures" / "tiny.csv").read_text() == "data/smoke/traces"
-    assert (made / "notebooks" / "fig_tiny.ipynb").exists() and not (made / "notebooks" / "claims.ipynb").exists()
-    assert (made / "logs" / "notebooks" / "claims.ipynb").exists()
-
 
 # Parameters
 

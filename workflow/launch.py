@@ -1,55 +1,130 @@
-"Check what was asked for, run the workflow under a lock, and print the claims."
+"Check what was asked for, run the workflow under a lock, and print what came of it."
 import sys
 
 if sys.version_info < (3, 11): sys.exit(f"error: Python 3.11 or newer is needed, this is {sys.version.split()[0]}: put a newer one first on PATH, or name it with make PYTHON=...")
 
-import argparse, fcntl, os, subprocess
+import fcntl, os, re, subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-from anira.config import choose, coerce  # standard library only: this runs before anything is installed
+from anira.config import CommandLine, choose, coerce, refuse, show  # standard library only: this runs before anything is installed
 
-SOURCES = ("traces", "checkpoints", "training")
+SOURCES = ("traces", "checkpoints", "training", "sweep")
 PROFILES = ("smoke", "laptop", "gpu", "paper")
+VARIABLES = dict(FROM="traces", PROFILE="laptop", SEEDS="", TASKS="", VARIANTS="", CORES="2", GPUS="", SLURM="", DRY="")
+READ_BY = dict(reproduce=list(VARIABLES), sweep=[name for name in VARIABLES if name != "FROM"])
+MOST_SEEDS, MOST_SLOTS, SECONDS_BETWEEN_LINES = 10_000, 1024, 10
 
-def parse(argv):
+
+# What was asked for
+
+def seeds(text):
+    "Whole numbers and ranges, like 0,1,2 or 0-9, in order and once each."
+    found = {}
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*([0-9]{1,10})(?:-([0-9]{1,10}))?\s*", part)
+        low, high = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if low > high or high >= 2**31: raise ValueError(f"SEEDS = {show(text)} is not valid: expected whole numbers from 0 to {2**31 - 1} or rising ranges, like 0,1,2 or 0-9")
+        if high - low + len(found) >= MOST_SEEDS: raise ValueError(f"SEEDS = {show(text)} is not valid: expected at most {MOST_SEEDS} seeds")
+        found |= dict.fromkeys(range(low, high + 1))
+    return list(found)
+
+def whole(name, text, low):
+    "A whole number from `low` to the most that makes sense."
+    number = coerce(name, text, int)
+    if not low <= number <= MOST_SLOTS: raise ValueError(f"{name} = {show(text)} is not valid: expected a whole number from {low} to {MOST_SLOTS}")
+    return number
+
+def words(name, text):
+    "Names separated by commas."
+    found = [part.strip() for part in text.split(",")]
+    if not all(re.fullmatch(r"[a-z][a-z0-9_]{0,30}", word) for word in found): raise ValueError(f"{name} = {show(text)} is not valid: expected names separated by commas")
+    return found
+
+def check_variables(makeflags, known):
+    "Refuse variables on make's command line that this target does not read."
+    assigned = re.sub(r"\\.", "_", f" {makeflags}".partition(" -- ")[2])
+    for word in assigned.split(): choose(re.split(r"[:+?!]*=", word)[0], known, "make variable")
+
+def parse(argv, makeflags=""):
     "The request, or a ValueError in one sentence."
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--source", default="traces"); parser.add_argument("--profile", default="laptop")
-    parser.add_argument("--seeds", default="0"); parser.add_argument("--cores", default="2")
+    parser = CommandLine(prog="launch.py", description=__doc__)
+    parser.add_argument("command", help="reproduce or sweep")
+    parser.add_argument("assignments", nargs="*", metavar="NAME=VALUE", help=f"of {', '.join(VARIABLES)}; an empty value is the default")
     parser.add_argument("--check", action="store_true", help="only check the request")
     args = parser.parse_args(argv)
+    known, values = READ_BY[choose(args.command, READ_BY, "command")], dict(VARIABLES)
+    check_variables(makeflags, [*known, "PYTHON"])
+    for name, _, value in (pair.partition("=") for pair in args.assignments):
+        if choose(name, known, "make variable") and value: values[name] = value
+    for name, value in values.items(): setattr(args, "source" if name == "FROM" else name.lower(), value)
+    if args.command == "sweep": args.source = "sweep"
     choose(args.source, SOURCES, "FROM"); choose(args.profile, PROFILES, "PROFILE")
-    args.seeds, args.cores = coerce("SEEDS", args.seeds, tuple[int, ...]), coerce("CORES", args.cores, int)
-    if not args.seeds or min(args.seeds) < 0: raise ValueError("SEEDS must be whole numbers from 0 up, like SEEDS=0,1,2")
-    if args.cores < 1: raise ValueError("CORES must be at least 1")
-    shipped = ROOT / "data" / args.profile / args.source
-    if args.source != "training" and not any(shipped.glob("*/manifest.json")):
+    trains = args.source in ("training", "sweep")
+    for name in ("SEEDS", "TASKS", "VARIANTS", "GPUS"):
+        if getattr(args, name.lower()) and not trains: raise ValueError(f"{name} says what to train, and FROM={args.source} trains nothing: leave it out, or use FROM=training")
+    args.seeds = seeds(args.seeds or "0")
+    args.tasks, args.variants = (words(name, text) if text else [] for name, text in (("TASKS", args.tasks), ("VARIANTS", args.variants)))
+    args.cores, args.gpus = whole("CORES", args.cores, 1), whole("GPUS", args.gpus, 1) if args.gpus else 0
+    args.slurm, args.dry = coerce("SLURM", args.slurm or "0", bool), coerce("DRY", args.dry or "0", bool)
+    if not trains and not any((ROOT / "data" / args.profile / args.source).glob("*/manifest.json")):
         raise ValueError(f"no {args.source} are shipped for the {args.profile} profile: use FROM=training PROFILE={args.profile}")
     return args
 
-def traces_folder(args) -> str:
-    "Where the figures of this request read their traces."
-    return {"traces": f"data/{args.profile}/traces", "checkpoints": f"runs/{args.profile}/fresh", "training": f"runs/{args.profile}/traces"}[args.source]
 
-def run(args) -> int:
-    "Snakemake under a lock, then the claims table."
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    (ROOT / "runs").mkdir(exist_ok=True)
+# What is done about it
+
+def command(args):
+    "The call of Snakemake, and how many trainings run at a time."
+    from anira.sweeps import needs_gpu
+    gpu = args.source in ("training", "sweep") and (args.gpus > 0 or needs_gpu(args.profile))
+    devices = (args.gpus or 1) if gpu and not args.slurm else 0
+    values = dict(profile=args.profile, source=args.source, seeds=args.seeds, tasks=args.tasks, variants=args.variants, gpu=int(gpu), devices=devices)
+    call = [sys.executable, "-m", "snakemake", *(["runs"] if args.command == "sweep" else []), "--cores", str(args.cores)]
+    if args.command == "reproduce": call += ["--forcerun", "draw", "claims"]
+    if args.slurm: call += ["--profile", "workflow/profiles/slurm"]
+    if devices: call += ["--resources", f"gpu={devices}"]
+    if args.dry: call += ["--dry-run"]
+    return [*call, "--config", *(f"{name}={value}".replace(" ", "") for name, value in values.items())], devices or args.cores
+
+def work(args, call, runs, environment):
+    "Snakemake under a lock, with a line about the whole now and then; its exit code."
+    from anira.sweeps import SweepProgress
     with open(ROOT / "runs" / "lock", "w") as lock:
         try: fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError: raise ValueError("another make reproduce is running in this folder: wait for it to end") from None
-        workflow = ["snakemake", "--cores", str(args.cores), "--forcerun", "draw", "claims", "--config",
-                    f"profile={args.profile}", f"source={args.source}", f"seeds={list(args.seeds)}"]
-        code = subprocess.run(workflow, cwd=ROOT, env=environment, pass_fds=(lock.fileno(),)).returncode
-    if code: return 1
-    return subprocess.run([sys.executable, "-m", "anira.claims", "--traces", traces_folder(args)], cwd=ROOT, env=environment).returncode
+        except BlockingIOError: raise ValueError("another make reproduce or make sweep is running in this folder: wait for it to end") from None
+        watch, last = SweepProgress(args.profile, runs, ROOT), ""
+        process = subprocess.Popen(call, cwd=ROOT, env=environment, pass_fds=(lock.fileno(),))
+        while True:
+            try: code = process.wait(SECONDS_BETWEEN_LINES)
+            except subprocess.TimeoutExpired: code = None
+            line = watch() if runs else ""
+            if line != last: print(line, file=sys.stderr, flush=True)
+            last = line
+            if code is not None: return code
 
-if __name__ == "__main__":
+def run(args) -> int:
+    "The plan alone for DRY=1; else the workflow, then the claims if figures were drawn."
+    from anira.sweeps import plan, select
+    runs = select(args.profile, args.seeds, args.tasks, args.variants) if args.source in ("training", "sweep") else []
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    call, slots = command(args)
+    (ROOT / "runs").mkdir(exist_ok=True)
+    if args.dry:
+        code = subprocess.run(call, cwd=ROOT, env=environment).returncode
+        if runs: print(plan(args.profile, runs, ROOT, slots))
+        return min(code, 1)
+    if work(args, call, runs, environment): return 1
+    if args.command == "sweep": return 0
+    traces = dict(traces=f"data/{args.profile}/traces", checkpoints=f"runs/{args.profile}/fresh").get(args.source, f"runs/{args.profile}/traces")
+    return subprocess.run([sys.executable, "-m", "anira.claims", "--traces", traces], cwd=ROOT, env=environment).returncode
+
+def main(argv, makeflags="") -> int:
+    "Exit code: 0, or 1 if something failed, or 2 for a mistake in the request."
     try:
-        args = parse(sys.argv[1:])
-        sys.exit(0 if args.check else run(args))
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        args = parse(argv, makeflags)
+        return 0 if args.check else run(args)
+    except (ValueError, OSError) as error: return refuse(error)
+
+if __name__ == "__main__": sys.exit(main(sys.argv[1:], os.environ.get("MAKEFLAGS", "")))
