@@ -16,7 +16,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv reproduce sweep bench test test-slurm lab text sync refresh export clean-nbs verify crate
+.PHONY: help venv reproduce sweep bench test test-slurm soak lab text sync refresh export clean-nbs verify crate
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s%s\n", $$1, $$2}' Makefile
@@ -46,6 +46,9 @@ bench: $(STAMP) ## measure the benchmarks anew, in place, and redraw figures/ben
 
 test: $(STAMP) ## run the tests
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(BIN)/python -m pytest -n 2 -q --basetemp="$$folder/tests"
+
+soak: $(STAMP) ## kill a training at random, KILLS=500 times, and check that nothing is lost
+	@$(BIN)/python tests/soak.py --kills $(or $(KILLS),500)
 
 test-slurm: $(STAMP) ## a sweep on a real SLURM of one node, started here and stopped again (needs slurmctld, munged and root)
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(BIN)/python -m pytest -q -rs -s -m slurm --basetemp="$$folder/tests" tests/test_slurm.py

@@ -4,15 +4,18 @@
 
 # %% auto #0
 __all__ = ['shortest_paths_rule', 'dag_shortest_paths_rule', 'all_pairs_shortest_paths_rule', 'draw_adjacency', 'write_graphs',
-           'draw_graph', 'read_graph', 'neighbours', 'depth_first', 'depth_first_rule', 'breadth_first',
-           'breadth_first_rule', 'topological_sort', 'topological_sort_rule', 'low_links', 'articulation_points',
-           'bridges', 'finishing_order', 'strongly_connected_components', 'spanning_tree', 'spanning_tree_rule',
-           'shortest_paths', 'dag_shortest_paths', 'all_pairs_shortest_paths']
+           'draw_graph', 'read_graph', 'neighbours', 'read_graphs', 'depth_first', 'depth_first_batch',
+           'depth_first_rule', 'breadth_first', 'breadth_first_batch', 'breadth_first_rule', 'topological_sort',
+           'topological_sort_batch', 'topological_sort_rule', 'low_links', 'articulation_points', 'bridges',
+           'articulation_points_batch', 'bridges_batch', 'finishing_order', 'strongly_connected_components',
+           'strongly_connected_components_batch', 'spanning_tree', 'spanning_tree_batch', 'spanning_tree_rule',
+           'shortest_paths', 'dag_shortest_paths', 'shortest_paths_batch', 'dag_shortest_paths_batch',
+           'all_pairs_shortest_paths', 'all_pairs_shortest_paths_batch']
 
 # %% ../nbs/10_clrs_graphs.ipynb #a66b40c2
 import numpy as np
 
-from .clrs_sequences import END, follow
+from .clrs_sequences import END, FAR, along, at_end, follow, keep_first
 
 # %% ../nbs/10_clrs_graphs.ipynb #25ce5f77
 def draw_adjacency(
@@ -28,7 +31,7 @@ def draw_adjacency(
     pairs = ~np.eye(N, dtype=bool) if kind == "directed" else np.triu(np.ones((N, N), bool), 1)
     joined = (rng.random((n, N, N)) < p) & pairs & exists[:, :, None] & exists[:, None, :]
     if kind != "acyclic": return joined
-    names = np.where(exists, rng.random((n, N)), 2 + np.arange(N)).argsort(1)
+    names = np.where(exists, rng.random((n, N)), 2 + np.arange(N)).argsort(1, kind="stable")
     renamed = np.zeros_like(joined)
     g, u, v = np.nonzero(joined)
     renamed[g, names[g, u], names[g, v]] = True
@@ -44,7 +47,7 @@ def write_graphs(
     "Graphs as rows of numbers: vertices, then the edges in random order."
     graph, start, end = np.nonzero(joined)
     counts = np.bincount(graph, minlength=len(joined))
-    shuffled = np.argsort(graph + rng.random(len(graph)))
+    shuffled = np.argsort(graph + rng.random(len(graph)), kind="stable")
     columns = [start, end] + ([rng.integers(1, weights, len(graph))] if weights else [])
     slot = np.arange(len(graph)) - np.repeat(np.cumsum(counts) - counts, counts)
     edges = np.full((len(joined), counts.max(), len(columns)), -1)
@@ -80,6 +83,20 @@ def neighbours(n, edges, both=False):
         if both: near[v].append(u)
     return [sorted(v) for v in near]
 
+# %% ../nbs/10_clrs_graphs.ipynb #65e6b04c
+def read_graphs(
+    main: np.ndarray,  # int (n, W)
+    width: int = 2,  # numbers per edge
+    both: bool = False,  # edges run in both directions
+) -> np.ndarray:  # int (n, N, N), [g, u, v] the weight of u→v, 0 for no edge
+    "The graphs of a batch as squares of weights."
+    edges = main[:, 1:].reshape(len(main), -1, width)
+    g, slot = np.nonzero(edges[:, :, 0] >= 0)
+    u, v, *w = edges[g, slot].T
+    square = np.zeros((len(main), main[:, 0].max(), main[:, 0].max()), np.int64)
+    square[g, u, v] = w[0] if w else 1
+    return square + square.transpose(0, 2, 1) if both else square
+
 # %% ../nbs/10_clrs_graphs.ipynb #ffcd9641
 def depth_first(main, query, tick):
     "Vertices in the order of discovery by depth-first search; an operation is an edge looked at."
@@ -98,6 +115,33 @@ def depth_first(main, query, tick):
                 stack.append(iter(near[v]))
                 break
             else: stack.pop()
+
+# %% ../nbs/10_clrs_graphs.ipynb #c9f49fed
+def _discover(
+    near: np.ndarray,  # bool (n, N, N), edges
+    roots: np.ndarray,  # bool (n, N), where a search may begin
+    last: bool,  # go on from the vertex discovered last (depth first), or first
+):  # order (n, N), and per vertex its time and parent (n, N + 1); vertices count from 1 here, 0 is the extra one
+    "Search the graphs of a whole batch."
+    (n, N), rows = roots.shape, np.arange(len(roots))
+    fresh = np.zeros((n, N + 1, N + 1), bool)  # edges to undiscovered vertices
+    fresh[:, 1:, 1:], fresh[:, 0, 1:] = near, roots
+    left, order, parent, time = fresh.sum(2), np.zeros((n, N), np.int64), np.zeros((n, N + 1), np.int64), np.full((n, N + 1), -FAR)
+    time[:, 0] = 0
+    for j in range(N):
+        u = np.where(left > 0, time, -FAR).argmax(1)
+        v = fresh[rows, u].argmax(1)
+        order[:, j], parent[rows, v], time[rows, v] = v, u, j + 1 if last else -j
+        left -= fresh[rows, :, v]
+        fresh[rows, :, v] = False
+    return order, time, parent
+
+# %% ../nbs/10_clrs_graphs.ipynb #146193d3
+def _depth_first(near, main): return _discover(near, np.arange(near.shape[1]) < main[:, :1], last=True)
+
+def depth_first_batch(main, query):
+    "All vertices in the order of discovery by depth-first search."
+    return _depth_first(read_graphs(main) > 0, main)[0] - 1
 
 # %% ../nbs/10_clrs_graphs.ipynb #0f607802
 def depth_first_rule(main, query=()):
@@ -124,6 +168,11 @@ def breadth_first(main, query, tick):
             yield v
             queue.append(v)
 
+def breadth_first_batch(main, query):
+    "Reachable vertices in the order of discovery by breadth-first search."
+    near = read_graphs(main, both=True) > 0
+    return _discover(near, np.arange(near.shape[1]) == query, last=False)[0] - 1
+
 def breadth_first_rule(main, query):
     "Any breadth-first search from the source."
     near = neighbours(*read_graph(main), both=True)
@@ -149,6 +198,17 @@ def topological_sort(main, query, tick):
             tick()
             waiting[v] -= 1
             if not waiting[v]: ready.add(v)
+
+def topological_sort_batch(main, query, width=2):
+    "Vertices in the order in which Kahn's algorithm prints them."
+    near, rows = read_graphs(main, width) > 0, np.arange(len(main))
+    order, waiting = np.full(near.shape[:2], -1), near.sum(1)
+    for j in range(order.shape[1]):
+        u = (waiting == 0).argmax(1)
+        order[:, j] = np.where(j < main[:, 0], u, -1)
+        waiting -= near[rows, u]
+        waiting[rows, u] = -1
+    return order
 
 # %% ../nbs/10_clrs_graphs.ipynb #e836bc08
 def topological_sort_rule(main, query=()):
@@ -190,6 +250,34 @@ def bridges(main, query, tick):
     entered, low, parent = low_links(neighbours(*read_graph(main), both=True), tick)
     for edge in sorted(sorted((v, parent[v])) for v in range(len(low)) if parent[v] >= 0 and low[v] > entered[parent[v]]): yield from edge
 
+# %% ../nbs/10_clrs_graphs.ipynb #96a6a0da
+def _low_links_batch(main):
+    "Per vertex its parent's time of discovery, the lowest time within reach, and its parent (-1 for a root), for a whole batch."
+    near, rows = read_graphs(main, both=True) > 0, np.arange(len(main))
+    order, time, parent = _depth_first(near, main)
+    across = near & (np.arange(near.shape[1]) + 1 != parent[:, 1:, None])
+    low = time.copy()
+    low[:, 1:] = np.minimum(low[:, 1:], np.where(across, time[:, None, 1:], FAR).min(2))
+    for v in order.T[:0:-1]:
+        up = parent[rows, v]
+        low[rows, up] = np.minimum(low[rows, up], low[rows, v])
+    return along(time, parent)[:, 1:], low[:, 1:], parent[:, 1:] - 1
+
+def articulation_points_batch(main, query):
+    "Vertices whose removal disconnects their component, ascending."
+    above, low, parent = _low_links_batch(main)
+    vertices = np.arange(low.shape[1])
+    bound = (low >= above)[:, :, None] & (parent[:, :, None] == vertices)
+    return np.where(bound.sum(1) > (parent < 0), vertices, -1)
+
+def bridges_batch(main, query):
+    "Edges whose removal disconnects their component, two vertices each, ascending."
+    above, low, parent = _low_links_batch(main)
+    child, N = np.arange(low.shape[1]), low.shape[1]
+    bridge = (low > above) & (parent >= 0)
+    edges = np.sort(np.where(bridge, np.minimum(child, parent) * N + np.maximum(child, parent), FAR))
+    return np.where(edges[:, :, None] < FAR, np.stack(divmod(edges, N), 2), -1).reshape(len(main), -1)
+
 # %% ../nbs/10_clrs_graphs.ipynb #cc3a58e9
 def finishing_order(near, roots, tick):
     "Depth-first trees from the roots in turn, each a list of vertices in the order they are finished."
@@ -214,6 +302,15 @@ def strongly_connected_components(main, query, tick):
     leader = {v: min(component) for component in components for v in component}
     yield from (leader[v] for v in range(n))
 
+# %% ../nbs/10_clrs_graphs.ipynb #453b5d21
+def strongly_connected_components_batch(main, query):
+    "The smallest vertex of every vertex's component."
+    reach = read_graphs(main) > 0
+    vertices = np.arange(reach.shape[1])
+    reach[:, vertices, vertices] = True
+    for k in vertices: reach |= reach[:, :, k, None] & reach[:, None, k]
+    return keep_first((reach & reach.transpose(0, 2, 1)).argmax(2), main[:, 0])
+
 # %% ../nbs/10_clrs_graphs.ipynb #b663dc45
 def _merge(group, u, v):
     "Join the groups of two vertices in place; False if they are one already."
@@ -230,6 +327,17 @@ def spanning_tree(main, query, tick):
         if _merge(group, u, v):
             yield u
             yield v
+
+def spanning_tree_batch(main, query):
+    "The edges that Kruskal's algorithm takes."
+    u, v, w = main[:, 1:].reshape(len(main), -1, 3).transpose(2, 0, 1)
+    order, rows, N = np.lexsort((v, u, np.where(w < 0, FAR, w))), np.arange(len(main)), main[:, 0].max()
+    edges, group = np.stack([along(u, order), along(v, order)], 2), np.tile(np.arange(N), (len(main), 1))
+    for j in range(order.shape[1]):
+        a, b = group[rows, edges[:, j, 0], None], group[rows, edges[:, j, 1], None]
+        edges[(a == b)[:, 0], j] = -1
+        group = np.where(group == b, a, group)
+    return edges.reshape(len(main), -1)
 
 # %% ../nbs/10_clrs_graphs.ipynb #a29bba56
 def spanning_tree_rule(main, query=()):
@@ -288,6 +396,27 @@ def dag_shortest_paths(main, query, tick):
     tick(work[-1])
     yield from _settle(n, query[0], _arcs(n, edges), lambda left, _: order[n - len(left)], tick)
 
+# %% ../nbs/10_clrs_graphs.ipynb #755eb818
+def _predecessors_batch(weight, source, settled):
+    "Per vertex the predecessor that stands first in the order `settled(distance)`; the vertex itself where there is none."
+    vertices, cost = np.arange(weight.shape[1]), np.where(weight > 0, weight, np.inf).astype(np.float32)
+    distance, before = np.where(vertices == source, 0, np.inf).astype(np.float32), None
+    while not np.array_equal(distance, before): before, distance = distance, np.minimum(distance, (distance[:, :, None] + cost).min(1))
+    arrives = np.isfinite(cost) & np.isfinite(distance)[:, None] & (distance[:, :, None] + cost == distance[:, None])
+    first = np.where(arrives, np.argsort(settled(distance))[:, :, None], FAR).argmin(1)
+    return np.where(arrives.any(1), first, vertices)
+
+def shortest_paths_batch(main, query):
+    "Predecessors that Dijkstra's algorithm finds."
+    found = _predecessors_batch(read_graphs(main, 3, both=True), query, lambda distance: np.argsort(distance, kind="stable"))
+    return keep_first(found, main[:, 0])
+
+def dag_shortest_paths_batch(main, query):
+    "Predecessors found in topological order."
+    order = topological_sort_batch(main, query, 3)
+    found = _predecessors_batch(read_graphs(main, 3), query, lambda _: at_end(order))
+    return keep_first(found, main[:, 0])
+
 # %% ../nbs/10_clrs_graphs.ipynb #a0d638f6
 def all_pairs_shortest_paths(main, query, tick):
     "Predecessors on shortest paths between all pairs, row by row; an operation is a comparison of two ways."
@@ -302,6 +431,18 @@ def all_pairs_shortest_paths(main, query, tick):
             for j, second in enumerate(onward):
                 if first + second < row[j]: row[j], last[j] = first + second, before[k][j]
     for row in before: yield from row
+
+def all_pairs_shortest_paths_batch(main, query):
+    "Predecessors that Floyd and Warshall's algorithm finds, row by row."
+    weight = read_graphs(main, 3, both=True)
+    vertices, exists = np.arange(weight.shape[1]), np.arange(weight.shape[1]) < main[:, :1]
+    distance = np.where(weight > 0, weight, np.where(np.eye(len(vertices)), 0, np.inf)).astype(np.float32)
+    before = np.where(weight > 0, vertices[:, None], vertices).astype(np.int16)
+    for k in vertices:
+        through = distance[:, :, k, None] + distance[:, None, k]
+        np.copyto(before, before[:, None, k], where=through < distance)
+        np.minimum(distance, through, out=distance)
+    return np.where(exists[:, :, None] & exists[:, None], before, np.int64(-1)).reshape(len(main), -1)
 
 # %% ../nbs/10_clrs_graphs.ipynb #f77b0ef8
 def _distances(source, edges):

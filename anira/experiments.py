@@ -51,10 +51,12 @@ def find_traces(profile: str, root: Path) -> Path:
 # %% ../nbs/28_experiments.ipynb #6c642e3c
 def open_experiment(
     namespace: dict,  # `globals()` of the notebook, right after its parameters
+    reads_traces: bool = True,  # False for a notebook about data alone: none need to exist
 ) -> Experiment:
     "Check a notebook's parameters and find its traces and figures."
     given, root = check_parameters(namespace), project_root()
-    traces = Path(given["traces"]) if given["traces"] else find_traces(given["profile"], root)
+    committed = root / "data" / given["profile"] / "traces"
+    traces = Path(given["traces"]) if given["traces"] else find_traces(given["profile"], root) if reads_traces else committed
     shipped = traces == root / "data" / "laptop" / "traces"
     figures = Path(given["figures"]) if given["figures"] else root / "figures" if shipped else root / "runs" / given["profile"] / "figures"
     return Experiment(given["profile"], traces, figures)

@@ -10,21 +10,14 @@ import numpy as np
 from dataclasses import dataclass, fields
 
 from .config import setting
-from .grammar import GrammarShape, Parse, draw_grammar, draw_strings, parse
+from .grammar import MAX_LEVELS, GrammarOptions, GrammarShape, Parse, decode, draw_codes, draw_grammar, in_rows, parse
 from .task import Batch, Task, TaskOptions, answer_rows, left_pack
 
 # %% ../nbs/07_lano.ipynb #afc9d683
 @dataclass(frozen=True)
-class LanoOptions(TaskOptions):
-    "Options of LANO."
-    max_size: int = setting(6, "highest level at which a derivation starts in training", low=1, high=10)
-    symbols: int = setting(3, "symbols per level", low=1, high=26)
-    terminals: int = setting(3, "different terminals", low=1, high=26)
-    productions: int = setting(2, "productions of each symbol", low=1)
-    lengths: tuple[int, ...] = setting((2, 3), "lengths of a right-hand side, each equally likely", low=2, high=3)
-    repeats: bool = setting(False, "may a right-hand side use a symbol twice?")
-    shared: bool = setting(False, "the same productions on every level")
-    grammar_seed: int = setting(0, "the grammar is a function of its shape and this number", low=0)
+class LanoOptions(GrammarOptions, TaskOptions):
+    "Options of LANO: those of a grammar, those of a task, and two of its own."
+    max_size: int = setting(6, "highest level at which a derivation starts in training", low=1, high=MAX_LEVELS)
     prompt_share: float = setting(0.5, "share of the string that is given when a model continues it by itself", low=0.0, high=1.0)
 
 # %% ../nbs/07_lano.ipynb #825f591f
@@ -35,9 +28,8 @@ class Lano(Task):
     def _check_sizes(self):
         "Refuse sizes and grammars that cannot be, and draw the grammar."
         Task._check_sizes(self)
-        if max(self.test_sizes) > 10: raise ValueError(f"beyond = {list(self.options.beyond)} is not valid: sizes go up to 10")
-        common = {f.name for f in fields(GrammarShape)} & {f.name for f in fields(self.options)}
-        shape = {name: getattr(self.options, name) for name in common}
+        if max(self.test_sizes) > MAX_LEVELS: raise ValueError(f"beyond = {list(self.options.beyond)} is not valid: sizes go up to {MAX_LEVELS}")
+        shape = {f.name: getattr(self.options, f.name) for f in fields(GrammarOptions)}
         self.grammar = draw_grammar(GrammarShape(levels=max(self.test_sizes), **shape))
 
     @property
@@ -59,18 +51,19 @@ Lano._check_size = _check_size
 # %% ../nbs/07_lano.ipynb #805d6cea
 def _generate(self, sizes, rng) -> Batch:
     "Draw strings of the given sizes and write them out as tokens."
-    strings, closes = draw_strings(self.grammar, sizes, rng)
-    lengths, rows = (strings >= 0).sum(1), np.arange(len(sizes))
+    codes, lengths = draw_codes(self.grammar, sizes, rng)
+    terminals, closes = decode(codes)
+    rows = np.arange(len(sizes))
     begins, ends = sizes + 2, sizes + 2 + lengths  # columns of the first string token and of <eos>
     column = np.arange(ends.max() + 1)
     inside = (column >= begins[:, None]) & (column < ends[:, None])
     tokens = np.full(inside.shape, self.pad_id)
-    tokens[inside] = strings[strings >= 0] + self.first_terminal
+    tokens[inside] = terminals + self.first_terminal
     tokens[column < begins[:, None] - 1] = self.n_special  # <level>
     tokens[:, 0], tokens[rows, begins - 1], tokens[rows, ends] = self.bos_id, self.ans_id, self.eos_id
     targets = (column >= begins[:, None] - 1) & (column < ends[:, None])
     given = np.floor(self.options.prompt_share * lengths).astype(np.int64)
-    return Batch(tokens, targets, sizes, dict(given=given, closes=closes))
+    return Batch(tokens, targets, sizes, dict(given=given, closes=in_rows(closes, lengths)))
 
 Lano._generate = _generate
 

@@ -77,6 +77,7 @@ PROFILES = {
         "brevo": dict(task_options=dict(max_size=5, held_out=(4,), beyond=(6, 7))),
         "clrs": dict(task_options=dict(max_size=5, held_out=(4,), beyond=(6,), values=8)),
         "lano": dict(task_options=dict(max_size=3, held_out=(2,), beyond=(4,))),
+        "depo": dict(task_options=dict(max_size=5, held_out=(4,), beyond=(6,), max_hops=2)),
         "trace_instances": 40,
     },
     "laptop": {
@@ -93,6 +94,7 @@ PROFILES = {
         "brevo": dict(task_options=dict(max_size=20, held_out=(9, 14), beyond=(22, 25))),
         "clrs": dict(task_options=dict(max_size=10, held_out=(7,), beyond=(11, 12), values=16)),
         "lano": dict(task_options=dict(max_size=5, held_out=(4,), beyond=(6,))),
+        "depo": dict(model=dict(max_depth=12), task_options=dict(max_size=20, held_out=(11, 15), beyond=(22, 25), max_hops=6)),
         "trace_instances": 1000,
     },
     "paper": {
@@ -102,6 +104,7 @@ PROFILES = {
         "brevo": dict(task_options=dict(max_size=30, held_out=(12, 21), beyond=(33, 36))),
         "clrs": dict(task_options=dict(max_size=16, held_out=(8, 12), beyond=(18, 20))),
         "lano": dict(task_options=dict(max_size=6, held_out=(4,), beyond=(7,), prompt_share=0.0)),
+        "depo": dict(model=dict(max_depth=12), task_options=dict(max_size=30, held_out=(12, 21), beyond=(33, 36), max_hops=8)),
         "trace_instances": 2000,
     },
 }

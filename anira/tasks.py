@@ -9,12 +9,13 @@ __all__ = ['TASKS', 'make_task']
 from .brevo import Brevo
 from .clrs import Clrs
 from .config import choose
+from .depo import Depo
 from .lano import Lano
 from .mano import Mano
 from .task import Batch, Task, TaskOptions
 
 # %% ../nbs/12_tasks.ipynb #84472c53
-TASKS = {family.name: family for family in (Mano, Brevo, Clrs, Lano)}
+TASKS = {family.name: family for family in (Mano, Brevo, Clrs, Lano, Depo)}
 
 # %% ../nbs/12_tasks.ipynb #325c48cd
 def make_task(

@@ -1,5 +1,5 @@
 """The CLRS tasks against oracles that share no code with them: the standard library, networkx, scipy, brute force over the text."""
-import bisect, hashlib, itertools, re, subprocess, sys
+import bisect, hashlib, itertools, re, subprocess, sys, tracemalloc
 from collections import Counter
 from fractions import Fraction
 from functools import lru_cache
@@ -11,9 +11,9 @@ from hypothesis import given, settings, strategies as st
 from scipy.spatial import ConvexHull
 from scipy.stats import chisquare
 
-from anira.clrs import ALGORITHMS, Clrs
+from anira.clrs import ALGORITHMS, Clrs, ClrsOptions
 from anira.clrs_graphs import draw_adjacency
-from anira.clrs_sequences import draw_distinct
+from anira.clrs_sequences import draw_distinct, follow, numbers
 
 quick = settings(max_examples=12, deadline=None, derandomize=True, database=None)
 UNLIKELY = 1e-6  # a right law fails a test at this level once in a million seeds
@@ -234,6 +234,35 @@ def test_verify_equals_the_oracle_around_reference_answers(name):
             assert got.tolist() == expected, [(main, query, o, e) for o, g, e in zip(others, got, expected) if g != e]
     check()
 
+@pytest.mark.parametrize("name", NAMES)
+def test_batch_forms_give_the_answers_of_the_algorithms(name):
+    algorithm = ALGORITHMS[name]
+    for top, options in ((4, dict(values=5)), (8, dict(values=9, letters=2, degree=5.)), (16, dict(values=32)), (20, dict(values=512, degree=.3))):
+        options = {o: v for o, v in options.items() if o == "values" or o in algorithm.reads}
+        for n in (1, 250):
+            rng = np.random.default_rng(top + n)
+            main, query = algorithm.draw(rng.integers(3, top + 1, n), ClrsOptions(max_size=3, algorithms=(name,), **options), rng)
+            before = main.copy(), query.copy()
+            for *instance, answer in zip(main, query, algorithm.solve(main, query)): assert numbers(answer) == follow(algorithm.run, *map(numbers, instance))[0]
+            assert (before[0] == main).all() and (before[1] == query).all()
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_answer_with_any_token_changed_is_rejected_unless_it_is_another_valid_one(name):
+    @quick
+    @given(batches(name, 1), st.data())
+    def check(drawn, data):
+        task, batch = drawn
+        _, main, query, answer = read(task, batch.tokens[0])
+        place, token = data.draw(st.integers(0, len(answer))), data.draw(st.integers(0, task.vocab_size - 1))
+        right = task.answers(batch)[0].tolist()
+        kind = data.draw(st.sampled_from(("replace", "insert", "delete")))
+        wrong = right[:place] + [token] * (kind != "delete") + right[place + (kind != "insert") :]
+        words = [task.vocab[t] for t in wrong]
+        closed = words[-1:] == ["<eos>"] and all(word.isdigit() for word in words[:-1])
+        valid = closed and bool(ORACLES[name](main, query, tuple(map(int, words[:-1]))))
+        assert task.verify(batch, np.array([wrong])).tolist() == [valid]
+    check()
+
 LENGTHS = dict(sort=3, minimum=2, binary_search=2, quickselect=2, maximum_subarray=3, convex_hull=4, segments_intersect=2, spanning_tree=4, bridges=4)
 SMALL = [name for name in NAMES if name != "all_pairs_shortest_paths"]
 
@@ -335,7 +364,7 @@ def test_work_of_other_answers_is_the_work_of_the_reference():
 def test_binary_search_takes_logarithmic_work(step):
     task = Clrs(algorithms=("binary_search",), max_size=16)
     batch = task.batch(20, 0, step)
-    total = batch.detail["work"].max(1)
+    total = task.work(batch)[:, -1]
     assert (total <= np.ceil(np.log2(batch.sizes + 1))).all() and (total >= np.floor(np.log2(batch.sizes + 1))).all()
 
 # ---- laws ----
@@ -383,7 +412,9 @@ def test_edges_stand_in_uniform_order_and_sources_are_uniform():
 @pytest.mark.parametrize("name, law", (
     ("sort", uniform(itertools.product(range(4), repeat=3))), ("matrix_chain", uniform(itertools.product(range(1, 4), repeat=4))),
     ("activity_selection", uniform(a + b + c for a, b, c in itertools.product(itertools.combinations(range(4), 2), repeat=3))),
-    ("task_scheduling", uniform(itertools.product(range(1, 4), repeat=6)))), ids=lambda x: x if isinstance(x, str) else "law")
+    ("task_scheduling", uniform(itertools.product(range(1, 4), repeat=6))), ("quickselect", uniform(itertools.product(range(4), repeat=3))),
+    ("maximum_subarray", uniform(itertools.product(range(4), repeat=3))), ("optimal_bst", uniform(itertools.product(range(1, 4), repeat=3))),
+    ("binary_search", {tuple(sorted(keys)): Fraction(len(set(itertools.permutations(keys))), 64) for keys in itertools.combinations_with_replacement(range(4), 3)})), ids=lambda x: x if isinstance(x, str) else "law")
 def test_inputs_follow_the_law_enumerated_exactly(name, law):
     assert fits(Counter(main for main, _ in texts(name, 6000)), law)
 
@@ -391,6 +422,9 @@ def test_queries_follow_their_laws():
     assert fits(Counter(query for _, query in texts("quickselect")), uniform((k,) for k in range(3)))
     assert fits(Counter(query for _, query in texts("binary_search")), uniform((k,) for k in range(4)))
     assert fits(Counter(query[:2] for _, query in texts("optimal_bst")), uniform(itertools.product(range(1, 4), repeat=2)))
+    strings = list(itertools.product(range(2), repeat=3))
+    assert fits(Counter(texts("longest_common_subsequence", letters=2)), uniform(itertools.product(strings, repeat=2)))
+    assert fits(Counter(w for main, _ in texts("spanning_tree", values=6) for *_, w in pairs(main[1:], 3)), uniform(range(1, 6)))
     planted = {(text, (letter,)): Fraction(text.count(letter), 24) for text in itertools.product(range(2), repeat=3) for letter in set(text)}
     assert fits(Counter(texts("string_matching", letters=2)), planted)
 
@@ -400,6 +434,16 @@ def test_points_are_distinct_and_uniform_and_segments_meet_half_of_the_time():
     assert all(len(set(three)) == 3 for three in points) and fits(Counter(three[2] for three in points), uniform(itertools.product(range(4), repeat=2)))
     rows = [pairs(main) for main, _ in texts("segments_intersect", 1500)]
     assert fits(Counter(meet(*four) for four in rows), uniform([True, False])) and all(p != q and r != s for p, q, r, s in rows)
+
+def test_segments_are_uniform_among_those_that_meet_and_those_that_do_not():
+    grid = list(itertools.product(range(4), repeat=2))
+    every = [(p, q, r, s) for p, q in itertools.permutations(grid, 2) for r, s in itertools.combinations(grid, 2)]  # turning a segment round changes nothing
+    law = {True: Counter(), False: Counter()}
+    for p, q, r, s in every: law[meet(p, q, r, s)][p, (r[0] + s[0], r[1] + s[1])] += 1
+    rows = [pairs(main) for main, _ in texts("segments_intersect", 6000)]
+    for answer in law:
+        drawn, total = Counter((p, (r[0] + s[0], r[1] + s[1])) for p, q, r, s in rows if meet(p, q, r, s) == answer), sum(law[answer].values())
+        assert fits(drawn, {key: Fraction(count, total) for key, count in law[answer].items()})
 
 def test_drawing_without_replacement_is_uniform_over_ordered_choices():
     drawn = draw_distinct(3, np.full(6000, 5), np.random.default_rng(1))
@@ -431,11 +475,11 @@ def fingerprint(options):
     task, h = Clrs(**options), hashlib.sha256()
     for seed, step, size in ((0, 1, None), (3, 250000, None), (2**31, 7, 7)):
         batch = task.batch(46, seed, step, size)
-        for a in (batch.tokens, batch.sizes, batch.detail["work"]): h.update(repr((a.shape, a.tolist())).encode())
+        for a in (batch.tokens, batch.answer_mask, batch.sizes, task.work(batch)): h.update(repr((a.shape, a.tolist())).encode())
     return h.hexdigest()[:16]
 """
 exec(HASH)
-GOLDEN = {"mixture": ({}, "b65e8aa51c37583d"), "graphs": (dict(algorithms=("dfs", "spanning_tree"), max_size=9, degree=3., held_out=(5,)), "272763f368463fca")}
+GOLDEN = {"mixture": ({}, "4c222c9a5d8d9eee"), "graphs": (dict(algorithms=("dfs", "spanning_tree"), max_size=9, degree=3., held_out=(5,)), "1777d0c86ec8b498")}
 
 @pytest.mark.parametrize("case", GOLDEN)
 def test_batches_never_change(case): assert fingerprint(GOLDEN[case][0]) == GOLDEN[case][1]
@@ -451,6 +495,18 @@ def test_mixtures_and_empty_graphs_come_in_any_number():
         task = Clrs(algorithms=(name,), max_size=3, **options)
         for step in range(4): assert (batch := task.batch(1, 0, step)) and task.verify(batch, task.answers(batch)).all()
 
+# ---- cost ----
+
+def test_a_batch_of_the_papers_size_fits_into_a_gigabyte():
+    task = Clrs(max_size=16, beyond=(20,))
+    tracemalloc.start()
+    task.batch(1024, 0, 0)
+    task.batch(1024, 0, 0, 20)
+    Clrs(algorithms=("all_pairs_shortest_paths",), max_size=16).batch(1024, 0, 0, 16)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**28
+
 # ---- refusals ----
 
 @pytest.mark.parametrize("options, sentence", (
@@ -459,7 +515,8 @@ def test_mixtures_and_empty_graphs_come_in_any_number():
     (dict(algorithms=("sort",), degree=3), "degree = 3.0 has no effect on sort"), (dict(algorithms=("bfs",), letters=2), "letters = 2 has no effect on bfs"),
     (dict(letters=33), "letters = 33 is too large"), (dict(letters=1), "letters = 1 is not valid: expected at least 2"), (dict(degree=0), "degree = 0.0 is not valid: expected at least 0.1"),
     (dict(max_size=2), "max_size = 2 is not valid: expected at least 3"), (dict(max_size=32), "values = 32 is too small: size 32 needs the numbers 0 to 32, so values of 33 to 512"),
-    (dict(max_size=8, beyond=(40,)), "size 40 needs"), (dict(values=513), "expected at most 512"), (dict(max_size=8, held_out=(2,)), "held_out = [2] must lie inside the trained range, 3 to 7"),
+    (dict(max_size=8, beyond=(40,)), "size 40 needs"), (dict(max_size=8, beyond=(8,)), "beyond = [8] must lie past max_size = 8"), (dict(values=513), "values = 513 is not valid: expected at most 512"), (dict(values=3), "values = 3 is not valid: expected at least 4"),
+    (dict(max_size=512), "max_size = 512 is not valid: expected at most 511"), (dict(beyond=(512,)), "beyond = [512] is not valid: sizes go up to 511"), (dict(values=8.5), "values = 8.5 is not valid: expected a whole number"), (dict(degree="many"), "degree = 'many' is not valid: expected a number"), (dict(max_size=8, held_out=(2,)), "held_out = [2] must lie inside the trained range, 3 to 7"),
     (dict(algorithm="sort"), "did you mean 'algorithms'?")), ids=lambda x: "-".join(x) if isinstance(x, dict) else "")
 def test_what_cannot_be_meant_is_refused(options, sentence):
     with pytest.raises(ValueError, match=re.escape(sentence)): Clrs(**options)

@@ -11,10 +11,10 @@ ROOT = Path(__file__).resolve().parent.parent
 def notebooks(folder): return sorted((ROOT / "nbs" / folder).glob("*.ipynb"))
 def name_of(path): return path.stem
 
-def papermill(path, out, **parameters):
+def papermill(path, executed, /, **parameters):
     "Plain papermill, as a user would call it: exit code and errors."
     given = [part for name, value in parameters.items() for part in ("-p", name, value)]
-    done = subprocess.run([str(c) for c in (sys.executable, "-m", "papermill", path, out, *given)], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([str(c) for c in (sys.executable, "-m", "papermill", path, executed, *given)], cwd=ROOT, capture_output=True, text=True)
     return done.returncode, done.stderr
 
 @pytest.mark.parametrize("path", notebooks("."), ids=name_of)
@@ -48,10 +48,8 @@ def test_the_guide_trains_every_family(task, tmp_path):
 
 @pytest.mark.parametrize("parameters, sentence", [
     (dict(task="brevvo"), "unknown task 'brevvo': expected one of mano, brevo"),
-    (dict(variant="onlin"), "did you mean 'online'?"),
-    (dict(changes="stpes=6"), "unknown setting of RunConfig 'stpes'"),
     (dict(changes="steps=0"), "steps = 0 is not valid: expected at least 1"),
-], ids=["task", "variant", "name", "value"])
+], ids=["name", "value"])
 def test_the_guide_refuses_in_one_sentence(parameters, sentence, tmp_path):
     status, errors = papermill(TRAIN, tmp_path / "out.ipynb", **parameters)
-    assert status != 0 and "ParameterError: " in errors and sentence in errors
+    assert status != 0 and f"ParameterError: {sentence}" in errors

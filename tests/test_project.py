@@ -53,7 +53,7 @@ def test_experiments_declare_parameters_and_check_them(path):
     assert {"profile", "traces", "figures"} <= set(declared_parameters(path))
     sources = [("parameters" in c["metadata"].get("tags", []), "".join(c["source"])) for c in cells(path) if c["cell_type"] == "code"]
     at = [tagged for tagged, _ in sources].index(True)
-    assert re.search(r"(check_parameters|open_experiment)\(globals\(\)\)", sources[at + 1][1])
+    assert re.search(r"(check_parameters|open_experiment)\(globals\(\)[,)]", sources[at + 1][1])
     assert not any(re.match(r"#\| *(export|default_exp)", source) for _, source in sources)
 
 @pytest.mark.parametrize("path", sorted((ROOT / "anira").glob("*.py")), ids=name_of)

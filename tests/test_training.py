@@ -7,10 +7,12 @@ import torch
 from safetensors.torch import load_file
 
 from anira import training
-from anira.checkpoint import ManifestError, load, verify_folder
+from anira.checkpoint import ManifestError, _seal, load, verify_folder
 from anira.evaluation import evaluate
-from anira.model import Anira
+from anira.halting import HALTING
+from anira.model import EXECUTIONS, Anira
 from anira.profiles import run_config
+from anira.tasks import TASKS
 from anira.training import halting_schedule, learning_rate_factor, main, make_optimizers, save_state, step_noise, train, train_step
 
 torch.set_num_threads(1)
@@ -49,26 +51,69 @@ def run(finished, tmp_path): return Path(shutil.copytree(finished, tmp_path / "r
 
 # ---- resume ----
 
-@pytest.mark.parametrize("task, variant, optimizer", (("mano", "early", "adamw"), ("mano", "online", "muon"), ("brevo", "early", "muon"), ("brevo", "online", "adamw")))
-def test_a_killed_run_ends_bit_for_bit_like_one_that_was_not(task, variant, optimizer, tmp_path, monkeypatch):
-    config = small(task, variant, optimizer=optimizer)
+def continued(whole, folder, step):
+    "What a run that was killed after saving `step` had on disk."
+    shutil.copytree(whole / "state" / f"{step:08d}", folder / "state" / f"{step:08d}")
+    if (whole / "best").exists(): shutil.copytree(whole / "best", folder / "best")
+    return folder
+
+def resumes_bit_for_bit(config, folder):
+    "Train, then again from each state that was left, and compare everything."
+    train(config, folder / "whole", quiet=True)
+    states = sorted((folder / "whole" / "state").iterdir())
+    for state in states:
+        again = continued(folder / "whole", folder / state.name, int(state.name))
+        train(config, again, quiet=True)
+        assert identical(weights(again), weights(folder / "whole")) and timeless(again) == timeless(folder / "whole")
+        last, now = ((run / "state" / states[-1].name) for run in (folder / "whole", again))
+        assert (last / "optimizer.safetensors").read_bytes() == (now / "optimizer.safetensors").read_bytes() and timeless(last) == timeless(now)
+    return len(states)
+
+@pytest.mark.parametrize("execution", EXECUTIONS)
+@pytest.mark.parametrize("variant", HALTING)
+@pytest.mark.parametrize("task", TASKS)
+def test_a_resumed_run_ends_bit_for_bit_like_one_that_was_not_stopped(task, variant, execution, tmp_path):
+    config = small(task, variant, execution=execution, steps=4, batch_size=3, eval_every=2, eval_instances=1, save_every=1, optimizer="muon", full_depth_fraction=0.5, length_groups=2)
+    assert resumes_bit_for_bit(config, tmp_path) == 2
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ("early", "online"))
+def test_a_compiled_run_resumes_bit_for_bit_too(variant, tmp_path, request):
+    if "slow" not in request.config.option.markexpr: pytest.skip("torch.compile takes minutes on two cores: run it with pytest -m slow")
+    assert resumes_bit_for_bit(small("mano", variant, compile=True, steps=6, save_every=2, optimizer="muon"), tmp_path) == 2
+
+@pytest.mark.parametrize("optimizer", ("adamw", "muon"))
+def test_a_run_killed_more_than_once_ends_bit_for_bit_like_one_that_was_not(optimizer, tmp_path, monkeypatch):
+    config = small("brevo", "online", optimizer=optimizer)
     train(config, tmp_path / "whole", quiet=True)
-    for kills in ((2,), (3, 11), (4, 7, 10)):
+    for kills in ((2,), (4, 7, 10)):
         folder = tmp_path / "-".join(map(str, kills))
         for kill in kills: train_until(config, folder, kill, monkeypatch)
         assert not (folder / "manifest.json").exists()
         train(config, folder, quiet=True)
         assert identical(weights(folder), weights(tmp_path / "whole")) and timeless(folder) == timeless(tmp_path / "whole")
 
-@pytest.mark.parametrize("forgotten", ("optimizer", "step"))
-def test_a_resume_that_forgets_something_is_not_bit_for_bit(forgotten, finished, tmp_path, monkeypatch):
-    train_until(small(), tmp_path, 7, monkeypatch)
+def later(function, where, by=9):
+    "A function of the step that begins again at 1 after step 9."
+    def counting_anew(*args): return function(*(a - by if i == where else a for i, a in enumerate(args)))
+    return counting_anew
+
+@pytest.mark.parametrize("forgotten", ("nothing", "optimizer", "learning rate", "data", "noise"))
+def test_a_resume_that_forgets_one_thing_is_not_bit_for_bit(forgotten, finished, tmp_path, monkeypatch):
+    "The controls: a test of equality that cannot fail shows nothing."
+    folder = continued(finished, tmp_path / "run", 9)
     if forgotten == "optimizer": monkeypatch.setattr(training, "_restore_optimizers", lambda *args: None)
-    else:
-        restore = training.load_state
-        monkeypatch.setattr(training, "load_state", lambda *args: (restore(*args)[0] - 1, restore(*args)[1]))
-    train(small(), tmp_path, quiet=True)
-    assert not identical(weights(tmp_path), weights(finished))
+    if forgotten == "learning rate": monkeypatch.setattr(training, "learning_rate_factor", later(learning_rate_factor, 1))
+    if forgotten == "noise": monkeypatch.setattr(training, "step_noise", later(step_noise, 1))
+    if forgotten == "data":
+        task = type(small().make_task())
+        monkeypatch.setattr(task, "batch", later_batch(task.batch))
+    train(small(), folder, quiet=True)
+    assert identical(weights(folder), weights(finished)) == (forgotten == "nothing")
+
+def later_batch(batch):
+    "Training batches that begin again at step 1 after step 9; evaluations have no step."
+    return lambda task, n, seed, *step: batch(task, n, seed, *(s - 9 if len(step) == 1 else s for s in step))
 
 def test_a_process_ended_by_sigkill_is_resumed_bit_for_bit(tmp_path):
     settings = ["steps=150", "batch_size=4", "eval_every=100", "eval_instances=2", "save_every=10", "device=cpu"]
@@ -102,7 +147,7 @@ def test_a_damaged_newest_state_is_named_and_the_one_before_it_used(damage, fini
     step = training.train_step
     monkeypatch.setattr(training, "train_step", lambda *args: (begun.append(args[-1]), step(*args))[1])
     train(small(), tmp_path, quiet=True)
-    said = capsys.readouterr().out
+    said = capsys.readouterr().err
     assert "skipping a saved state" in said and "00000006" in said and begun[0] == 4
     assert identical(weights(tmp_path), weights(finished)) and timeless(tmp_path) == timeless(finished)
 
@@ -110,7 +155,7 @@ def test_a_run_with_no_state_left_begins_again_and_says_so(finished, tmp_path, m
     train_until(small(), tmp_path, 7, monkeypatch)
     for manifest in tmp_path.glob("state/*/manifest.json"): manifest.write_text("{}")
     train(small(), tmp_path, quiet=True)
-    assert capsys.readouterr().out.count("skipping a saved state") == 2 and identical(weights(tmp_path), weights(finished))
+    assert capsys.readouterr().err.count("skipping a saved state") == 2 and identical(weights(tmp_path), weights(finished))
 
 def test_only_two_states_are_kept_and_a_half_written_one_is_never_used(tmp_path):
     config = small()
@@ -119,7 +164,7 @@ def test_only_two_states_are_kept_and_a_half_written_one_is_never_used(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["00000002", "00000003"]
     (tmp_path / "00000003" / "manifest.json").unlink()
     said = []
-    assert training.load_state(tmp_path, model, make_optimizers(model, config), config, said.append) == (2, {"step": 2}) and len(said) == 1
+    assert training.load_state(tmp_path, model, make_optimizers(model, config), config, said.append) == (2, {"step": 2}) and len(said) == 2 and "skipping" in said[0] and said[1] == "continuing after step 2"
 
 def test_other_settings_never_continue_a_run(finished, tmp_path, monkeypatch):
     train_until(small(), tmp_path, 4, monkeypatch)
@@ -152,20 +197,34 @@ def test_the_manifest_says_what_was_run_and_the_checkpoint_reproduces_its_last_e
     assert manifest["n_parameters"] == sum(t.numel() for t in weights(finished).values())
     assert evaluate(model, small().make_task(), 4, generated=True) == manifest["final"] == timeless(finished)["evaluations"][-1]["sizes"]
 
-def rewrite(path, **changes): path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+def rewrite(path, **changes):
+    manifest = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({**manifest, "seal": _seal(manifest)}))
 
 @pytest.mark.parametrize("damage, message", (
     (lambda run: (run / "model.safetensors").write_bytes((run / "model.safetensors").read_bytes()[:-4] + b"\0\0\0\1"), "model.safetensors does not have the sha256 in its manifest"),
     (lambda run: (run / "model.safetensors").write_bytes(b""), "does not have the sha256"), (lambda run: (run / "history.json").write_text("{}"), "history.json does not have the sha256"),
     (lambda run: (run / "model.safetensors").unlink(), "is listed in the manifest but missing"), (lambda run: (run / "manifest.json").unlink(), "has no manifest.json"),
     (lambda run: (run / "manifest.json").write_text('{"files": '), "is not readable JSON"), (lambda run: (run / "manifest.json").write_bytes(b"\xff\xfe\0"), "is not readable JSON"),
-    (lambda run: (run / "manifest.json").write_text("[1]"), "lists no files"), (lambda run: rewrite(run / "manifest.json", schema=99), "has schema 99, this version reads 1"),
+    (lambda run: (run / "manifest.json").write_text("[1]"), "lists no files"), (lambda run: rewrite(run / "manifest.json", schema=99), "has schema 99, this version reads 2: update anira"),
     (lambda run: rewrite(run / "manifest.json", files={}), "holds no model"), (lambda run: rewrite(run / "manifest.json", files={"../model.safetensors": "0"}), "lies outside its folder"),
-    (lambda run: rewrite(run / "manifest.json", model={**json.loads((run / "manifest.json").read_text())["model"], "width": 32}), "do not fit its configuration")))
+    (lambda run: rewrite(run / "manifest.json", model={**json.loads((run / "manifest.json").read_text())["model"], "width": 32}), "does not fit its configuration"),
+    (lambda run: (run / "manifest.json").write_text((run / "manifest.json").read_text().replace('"steps": 12', '"steps": 13')), "does not have the content it was sealed with")))
 def test_an_altered_checkpoint_is_refused(run, damage, message):
     damage(run)
     with pytest.raises(ManifestError, match=message) as caught: load(run)
     assert "\n" not in str(caught.value)
+
+def test_the_best_is_the_first_with_the_highest_accuracy_on_trained_sizes_once_halting_is_on(tmp_path, monkeypatch):
+    scores = {2: (1.0, 0.0), 4: (0.25, 0.0), 6: (0.75, 0.0), 8: (0.5, 1.0), 10: (0.75, 1.0)}
+    def scored(config, step): return dict(step=step, full_depth=halting_schedule(config, step)[0], sizes=[dict(split=s, accuracy=a) for s, a in zip(("trained", "extrapolation"), scores[step])])
+    monkeypatch.setattr(training, "_evaluation", lambda model, task, config, step: scored(config, step))
+    config = small(steps=10, eval_every=2, save_every=2, batch_size=2)
+    train(config, tmp_path / "run", quiet=True)
+    model, manifest = load(tmp_path / "run" / "best")
+    assert manifest["step"] == 6 and manifest["validation_accuracy"] == 0.75 and manifest["config"] == config.to_dict()
+    train(config.replace(steps=10), continued(tmp_path / "run", tmp_path / "again", 8), quiet=True)
+    assert identical(weights(tmp_path / "again" / "best"), weights(tmp_path / "run" / "best")) and not identical(weights(tmp_path / "run"), weights(tmp_path / "run" / "best"))
 
 # ---- the steps themselves ----
 
