@@ -3,7 +3,7 @@ import sys
 
 if sys.version_info < (3, 11): sys.exit(f"error: Python 3.11 or newer is needed, this is {sys.version.split()[0]}: put a newer one first on PATH, or name it with make PYTHON=...")
 
-import fcntl, os, re, subprocess
+import fcntl, importlib.util, os, re, subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -12,7 +12,7 @@ from anira.config import CommandLine, choose, coerce, refuse, show  # standard l
 
 SOURCES = ("traces", "checkpoints", "training", "sweep")
 PROFILES = ("smoke", "laptop", "gpu", "paper")
-VARIABLES = dict(FROM="traces", PROFILE="laptop", SEEDS="", TASKS="", VARIANTS="", CORES="2", GPUS="", SLURM="", DRY="")
+VARIABLES = dict(FROM="traces", PROFILE="laptop", SEEDS="", TASKS="", VARIANTS="", CORES="", GPUS="", SLURM="", DRY="")
 READ_BY = dict(reproduce=list(VARIABLES), sweep=[name for name in VARIABLES if name != "FROM"])
 MOST_SEEDS, MOST_SLOTS, SECONDS_BETWEEN_LINES = 10_000, 1024, 10
 
@@ -66,8 +66,9 @@ def parse(argv, makeflags=""):
         if getattr(args, name.lower()) and not trains: raise ValueError(f"{name} says what to train, and FROM={args.source} trains nothing: leave it out, or use FROM=training")
     args.seeds = seeds(args.seeds or "0")
     args.tasks, args.variants = (words(name, text) if text else [] for name, text in (("TASKS", args.tasks), ("VARIANTS", args.variants)))
-    args.cores, args.gpus = whole("CORES", args.cores, 1), whole("GPUS", args.gpus, 1) if args.gpus else 0
     args.slurm, args.dry = coerce("SLURM", args.slurm or "0", bool), coerce("DRY", args.dry or "0", bool)
+    if args.slurm and (args.cores or args.gpus): raise ValueError("CORES and GPUS count what this machine has, and with SLURM=1 the cluster counts its own: leave them out")
+    args.cores, args.gpus = whole("CORES", args.cores or "2", 1), whole("GPUS", args.gpus, 1) if args.gpus else 0
     if not trains and not any((ROOT / "data" / args.profile / args.source).glob("*/manifest.json")):
         raise ValueError(f"no {args.source} are shipped for the {args.profile} profile: use FROM=training PROFILE={args.profile}")
     return args
@@ -107,6 +108,7 @@ def work(args, call, runs, environment):
 def run(args) -> int:
     "The plan alone for DRY=1; else the workflow, then the claims if figures were drawn."
     from anira.sweeps import plan, select
+    if args.slurm and not importlib.util.find_spec("snakemake_executor_plugin_slurm"): raise ValueError("SLURM=1 needs the executor plugin: install it with .venv/bin/pip install 'snakemake-executor-plugin-slurm>=2.8,<3'")
     runs = select(args.profile, args.seeds, args.tasks, args.variants) if args.source in ("training", "sweep") else []
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     call, slots = command(args)
