@@ -37,17 +37,17 @@ def halting_schedule(config: RunConfig, step: int) -> tuple[bool, float]:
 
 # %% ../nbs/22_training.ipynb #7dc8ab35
 def orthogonalise(
-    g: torch.Tensor,  # (rows, columns)
+    g: torch.Tensor,  # (..., rows, columns)
     steps: int = 5,  # Newton–Schulz iterations
 ) -> torch.Tensor:  # same shape, singular values near 1
     "Roughly the nearest matrix with orthonormal rows or columns."
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = g.T if g.shape[0] > g.shape[1] else g
-    x = x / (x.norm() + 1e-7)
+    x = g.mT if g.shape[-2] > g.shape[-1] else g
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(steps):
-        s = x @ x.T
+        s = x @ x.mT
         x = a * x + (b * s + c * s @ s) @ x
-    return x.T if g.shape[0] > g.shape[1] else x
+    return x.mT if g.shape[-2] > g.shape[-1] else x
 
 # %% ../nbs/22_training.ipynb #5b2dd914
 class Muon(torch.optim.Optimizer):
@@ -63,16 +63,21 @@ class Muon(torch.optim.Optimizer):
                 buffer.lerp_(p.grad, 1 - group["momentum"])
                 update = orthogonalise(p.grad.lerp(buffer, group["momentum"]))
                 p.mul_(1 - group["lr"] * group["weight_decay"])
-                p.add_(update, alpha=-group["lr"] * max(1, p.shape[0] / p.shape[1]) ** 0.5)
+                p.add_(update, alpha=-group["lr"] * max(1, p.shape[-2] / p.shape[-1]) ** 0.5)
 
 # %% ../nbs/22_training.ipynb #123d1a74
-def make_optimizers(model: Anira, config: RunConfig) -> list:
+def make_optimizers(
+    model: Anira,
+    config: RunConfig,
+    stacked: dict | None = None,  # name -> the same parameter of several models, stacked; default: the model's own
+) -> list:
     "One optimizer per group of parameters, each with its peak rate in `peak`."
-    hidden = [p for name, p in model.named_parameters() if p.ndim == 2 and name.split(".")[0] in ("prelude", "core", "coda", "inject")]
-    hidden = hidden if config.optimizer == "muon" else []
-    taken = {id(p) for p in hidden}
-    rest = [p for p in model.parameters() if id(p) not in taken]
-    groups = [dict(params=[p for p in rest if p.ndim >= 2], weight_decay=config.weight_decay), dict(params=[p for p in rest if p.ndim < 2], weight_decay=0.0)]
+    own = dict(model.named_parameters())
+    muon = {name for name, p in own.items() if config.optimizer == "muon" and p.ndim == 2 and name.split(".")[0] in ("prelude", "core", "coda", "inject")}
+    pick = lambda wanted: [(stacked or own)[name] for name, p in own.items() if wanted(name, p)]
+    hidden = pick(lambda name, p: name in muon)
+    groups = [dict(params=pick(lambda name, p: name not in muon and p.ndim >= 2), weight_decay=config.weight_decay),
+              dict(params=pick(lambda name, p: p.ndim < 2), weight_decay=0.0)]
     made = [(torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=True), config.learning_rate)]
     if hidden: made.append((Muon(hidden, config.muon_learning_rate, weight_decay=config.weight_decay), config.muon_learning_rate))
     for optimizer, peak in made:
@@ -311,7 +316,7 @@ class Run:
         self.forward = torch.compile(self.model, dynamic=True) if config.compile else self.model
         self.optimizers = make_optimizers(self.model, config)
         self.step, self.history = load_state(out / "state", self.model, self.optimizers, config, lambda line: print(line, file=sys.stderr))
-        self.first, self.begun = self.step, time.monotonic() - self.history["seconds"]
+        self.first, self.share, self.begun, self.before = self.step, 1.0, time.monotonic(), self.history["seconds"]
 
     def advance(self):
         "Take one step; returns its record."
@@ -329,13 +334,20 @@ def _evaluate(self, stop):
         self.history["evaluations"].append(entry)
         _keep_best(self.out, self.model, self.config, self.history, self.device)
 
+def _count_seconds(self): self.history["seconds"] = self.before + self.share * (time.monotonic() - self.begun)
+
 def _save(self):
     "Save the state, unless it is the one that was loaded."
     if self.step == self.first: return
-    self.history["seconds"] = time.monotonic() - self.begun
+    self.count_seconds()
     save_state(self.out / "state", self.step, self.model, self.optimizers, self.history, self.config)
 
-Run.evaluate, Run.save = _evaluate, _save
+def _end(self):
+    "Commit the finished run; returns its manifest."
+    self.count_seconds()
+    return _finish(self.out, self.model, self.config, self.history, self.device)
+
+Run.evaluate, Run.count_seconds, Run.save, Run.finish = _evaluate, _count_seconds, _save, _end
 
 # %% ../nbs/22_training.ipynb #fc698b47
 def _complete(run, stop, report):
@@ -351,8 +363,7 @@ def _complete(run, stop, report):
         if run.step % run.config.save_every == 0: run.save()
         stop.at_once = run.step == run.first
         record = run.advance()
-    run.history["seconds"] = time.monotonic() - run.begun
-    return _finish(run.out, run.model, run.config, run.history, run.device)
+    return run.finish()
 
 # %% ../nbs/22_training.ipynb #0d74d479
 def train(
