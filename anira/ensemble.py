@@ -9,9 +9,10 @@ __all__ = ['forward_stacked', 'clip_each', 'Ensemble', 'train_ensemble']
 import os
 import numpy as np
 import torch
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .checkpoint import only_one, remove_leftovers
 from .model import AniraOutput, check_tokens
@@ -41,7 +42,8 @@ def forward_stacked(
     "Forward pass of S models, each over its own sequences."
     for rows in tokens: check_tokens(rows, model.config)
     one = lambda weights, *inputs: torch.func.functional_call(_Pass(model), {f"model.{k}": v for k, v in weights.items()}, (*inputs, full_depth))
-    return [AniraOutput(*parts) for parts in zip(*torch.vmap(one)(stacked, tokens, noise))]
+    with sdpa_kernel(SDPBackend.MATH) if tokens.device.type == "cpu" else nullcontext(): outs = torch.vmap(one)(stacked, tokens, noise)
+    return [AniraOutput(*parts) for parts in zip(*outs)]
 
 # %% ../nbs/32_ensemble.ipynb #bd72c775
 def _pad(arrays, length, value=0):

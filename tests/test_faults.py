@@ -9,6 +9,7 @@ from safetensors.torch import save as tensor_bytes
 import soak
 from anira import training
 from anira.checkpoint import SCHEMA, FolderInUse, ManifestError, NewerSchema, _seal, load, commit_manifest, only_one, sha256, verify_folder, whole_folder, write_bytes
+from anira.ensemble import train_ensemble
 from anira.model import Anira
 from anira.training import Stopped, load_state, main, make_optimizers, save_state, saved_steps, train
 
@@ -104,6 +105,27 @@ def test_a_request_before_the_first_step_leaves_no_state(tmp_path, monkeypatch, 
     monkeypatch.setattr(training, "train_step", lambda *args: signal.raise_signal(signal.SIGINT))
     assert main(arguments(tmp_path / "run")) == 130
     assert "stopped: step 0 of 12 is saved; to continue:\n  python -m anira.training --task mano" in capsys.readouterr().err and not (tmp_path / "run" / "state").exists()
+
+def test_an_ensemble_killed_between_two_saves_catches_up_and_each_run_may_go_on_alone(tmp_path, monkeypatch):
+    config, names = tiny(), [f"mano-online-s{seed}" for seed in (0, 1)]
+    train_ensemble(config, (0, 1), tmp_path / "whole", quiet=True)
+    save, saved = training.save_state, []
+    def dying(*args):
+        saved.append(1)
+        if len(saved) == 6: raise Killed
+        return save(*args)
+    for where in ("together", "alone"):
+        saved.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(training, "save_state", dying)
+            with pytest.raises(Killed): train_ensemble(config, (0, 1), tmp_path / where, quiet=True)
+        assert [saved_steps(tmp_path / where / name / "state")[-1] for name in names] == [6, 4]
+    train_ensemble(config, (0, 1), tmp_path / "together", quiet=True)
+    for seed, name in enumerate(names): train(config.replace(seed=seed), tmp_path / "alone" / name, quiet=True)
+    for where in ("together", "alone"):
+        for name in names:
+            a, b = (load(tmp_path / run / name)[0].state_dict() for run in ("whole", where))
+            for key in a: torch.testing.assert_close(a[key], b[key], atol=1e-4, rtol=1e-3)
 
 # ---- one process per folder ----
 
