@@ -3,7 +3,7 @@ import fcntl, json, os, random, re, subprocess, sys, time
 
 import pytest
 
-from anira.checkpoint import commit_manifest
+from anira.checkpoint import _seal, commit_manifest
 from anira.config import config_hash
 from anira.profiles import PROFILES, run_config
 from anira.provenance import crate_metadata, export_crate, main as provenance, verify_all
@@ -160,7 +160,10 @@ def project(tmp_path):
 def test_an_altered_manifest_is_found(project, change, sentence):
     path = project / "data/smoke/traces/mano-early-s0/manifest.json"
     manifest = json.loads(path.read_text())
-    change(manifest); path.write_text(json.dumps(manifest))
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match="does not have the content it was sealed with"): verify_all(project / "data", project)
+    path.write_text(json.dumps({**manifest, "seal": _seal(manifest)}))
     with pytest.raises(ValueError, match=re.escape(sentence)): verify_all(project / "data", project)
 
 def test_the_crate_is_an_ro_crate(project, tmp_path, capsys):
