@@ -16,7 +16,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv reproduce sweep bench test test-slurm soak lab text sync refresh export clean-nbs verify crate
+.PHONY: help venv reproduce sweep bench test soak test-slurm lab text sync refresh export clean-nbs verify crate
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s%s\n", $$1, $$2}' Makefile

@@ -87,9 +87,13 @@ def draw_keys(
 # %% ../nbs/08_clrs_sequences.ipynb #a6bf9109
 FAR = 1 << 40
 
-def at_end(numbers): return np.where(numbers < 0, FAR, numbers)
+def at_end(numbers):
+    "Numbers with what is missing made larger than all."
+    return np.where(numbers < 0, FAR, numbers)
 
-def along(rows, columns): return rows[np.arange(len(rows))[:, None], columns]
+def along(rows, columns):
+    "The entries of each row at its own columns."
+    return rows[np.arange(len(rows))[:, None], columns]
 
 # %% ../nbs/08_clrs_sequences.ipynb #20ae4abc
 def bubble_sort(main, query, tick):
