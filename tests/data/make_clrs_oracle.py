@@ -62,7 +62,7 @@ def ends(square):
 
 def sort(source, main, query): return [main[i] for i in chain(output(source, main))]  # pointers to predecessors there, keys here
 
-def position(source, main, query): return [int(output(source, main).argmax())]
+def minimum(source, main, query): return [int(output(source, main).argmax())]
 
 def binary_search(source, main, query):
     return [int(output(source, query[0], [*main, np.inf]).argmax())]  # 0..n-1 there, 0..n here: a last key above all makes room for n
@@ -154,8 +154,6 @@ def all_pairs_shortest_paths(source, main, query):
     graph, before = square(main, 3), output(source, square(main, 3)).astype(int)
     apart = (before == np.arange(main[0])[:, None]) & (graph == 0)  # out of reach the predecessor is the source there, the vertex itself here
     return np.where(apart, np.arange(main[0]), before).ravel().tolist()
-
-minimum = position
 
 # ---- the instances ----
 
