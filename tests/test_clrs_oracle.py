@@ -85,6 +85,9 @@ def test_our_answer_is_the_one_of_the_package(name):
 def test_our_answer_is_as_good_as_the_one_of_the_package(name):
     for main, query, ours, theirs in cases(name): assert VALUE[name](main, query, ours) == VALUE[name](main, query, theirs), (main, query)
 
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_our_answer_passes_our_check(name): assert all(verified(name, [follow(ALGORITHMS[name].run, main, query)[0] for main, query, _ in TASKS[name]]))
+
 @pytest.mark.parametrize("name, source", [(name, source) for name, algorithm in ALGORITHMS.items() for source in algorithm.sources if name not in ("bfs", "task_scheduling")])
 def test_the_package_passes_our_check(name, source):
     answers = from_source(name, source)
