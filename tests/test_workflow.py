@@ -5,7 +5,7 @@ import pytest
 
 from anira.checkpoint import _seal, commit_manifest
 from anira.config import config_hash
-from anira.profiles import PROFILES, run_config
+from anira.profiles import PROFILES, grid, run_config, run_name
 from anira.provenance import crate_metadata, export_crate, main as provenance, verify_all
 from commands import BIN, ROOT, launcher, run, write_notebook
 
@@ -81,6 +81,8 @@ def small_project(copy_of_tree):
             commit_manifest(where, ["part"])
     return copy_of_tree
 
+GRID = len(grid("smoke"))
+
 def planned(project, source, seeds="[0]"):
     "Jobs by rule, as Snakemake counts them."
     status, said, errors = run(BIN / "snakemake", "-n", *(["runs"] if source == "sweep" else []), "--config", "profile=smoke", f"source={source}", f"seeds={seeds}", cwd=project)
@@ -91,8 +93,8 @@ def planned(project, source, seeds="[0]"):
 @pytest.mark.parametrize("source, expected", [
     ("traces", dict(all=1, draw=1, claims=1)),
     ("checkpoints", dict(all=1, draw=1, claims=1, trace=2)),
-    ("sweep", dict(runs=1, take=2, trace=2, train=2)),
-    ("training", dict(all=1, draw=1, claims=1, trace=4, train=4)),
+    ("sweep", dict(runs=1, take=2, trace=GRID - 2, train=GRID - 2)),
+    ("training", dict(all=1, draw=1, claims=1, trace=GRID, train=GRID)),
 ])
 def test_workflow_plans(small_project, source, expected):
     assert planned(small_project, source) == expected
@@ -112,11 +114,11 @@ def test_workflow_draws_from_shipped_traces_and_holds_the_lock(small_project):
     assert (made / "logs" / "notebooks" / "claims.ipynb").exists()
 
 def test_shipped_runs_are_never_trained_whatever_their_times(small_project):
-    for name in ("mano-online-s0", "brevo-early-s0"): (small_project / "data" / "smoke" / "traces" / name).mkdir(); commit_manifest(small_project / "data" / "smoke" / "traces" / name, [])
+    for name in {run_name(*run) for run in grid("smoke")} - {"mano-early-s0", "brevo-online-s0"}: (small_project / "data" / "smoke" / "traces" / name).mkdir(); commit_manifest(small_project / "data" / "smoke" / "traces" / name, [])
     for i, path in enumerate(random.Random(0).sample(sorted(p for p in small_project.rglob("*") if p.is_file()), k=200)): os.utime(path, (1e9 + i * 1e6,) * 2)
-    assert planned(small_project, "sweep") == dict(runs=1, take=4)
+    assert planned(small_project, "sweep") == dict(runs=1, take=GRID)
     for kind in ("traces", "checkpoints"): (small_project / "data" / "smoke" / kind / "mano-early-s0" / "manifest.json").unlink()
-    assert planned(small_project, "sweep") == dict(runs=1, take=3, train=1, trace=1)
+    assert planned(small_project, "sweep") == dict(runs=1, take=GRID - 1, train=1, trace=1)
 
 
 # A sweep
