@@ -115,7 +115,7 @@ def test_workflow_draws_from_shipped_traces_and_holds_the_lock(small_project):
 
 def test_shipped_runs_are_never_trained_whatever_their_times(small_project):
     for name in {run_name(*run) for run in grid("smoke")} - {"mano-early-s0", "brevo-online-s0"}: (small_project / "data" / "smoke" / "traces" / name).mkdir(); commit_manifest(small_project / "data" / "smoke" / "traces" / name, [])
-    for i, path in enumerate(random.Random(0).sample(sorted(p for p in small_project.rglob("*") if p.is_file()), k=200)): os.utime(path, (1e9 + i * 1e6,) * 2)
+    for i, path in enumerate(sorted((p for p in small_project.rglob("*") if p.is_file()), key=lambda p: random.Random(str(p)).random())): os.utime(path, (1e9 + i * 1e6,) * 2)
     assert planned(small_project, "sweep") == dict(runs=1, take=GRID)
     for kind in ("traces", "checkpoints"): (small_project / "data" / "smoke" / kind / "mano-early-s0" / "manifest.json").unlink()
     assert planned(small_project, "sweep") == dict(runs=1, take=GRID - 1, train=1, trace=1)
