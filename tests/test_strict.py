@@ -1,6 +1,7 @@
 """Ten thousand malformed inputs, wherever a user types: each is refused in one sentence with exit code 2, and none executes anything."""
 import contextlib, io, json, os, sys, tomllib
 
+import papermill  # before ours: it loads our engine by name
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 
