@@ -1,5 +1,5 @@
 "MANO against oracles that share no code with it: recursion over the text, exact laws."
-import hashlib, itertools, subprocess, sys, tracemalloc
+import itertools, tracemalloc
 from collections import Counter
 from fractions import Fraction
 
@@ -9,6 +9,7 @@ from hypothesis import given, settings, strategies as st
 from scipy.stats import chisquare
 
 from anira.mano import Mano
+from golden import fingerprint, fresh_fingerprints
 
 quick = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 UNLIKELY = 1e-6  # a right law fails a test at this level once in a million seeds
@@ -135,24 +136,12 @@ def test_training_draws_trained_sizes_only():
 
 CASES = ({}, dict(max_size=5, modulus=7, length_token=False, held_out=(3,)))
 GOLDEN = ("1a41cbc53852903e", "68beda819902e208")
-HASH = """
-import hashlib
-from anira.mano import Mano
-def fingerprint(options):
-    task, h = Mano(**options), hashlib.sha256()
-    for seed, step, size in ((0, 1, None), (3, 250000, None), (2**31, 7, 7)):
-        batch = task.batch(16, seed, step, size)
-        for a in (batch.tokens, batch.sizes): h.update(repr((a.shape, a.tolist())).encode())
-    return h.hexdigest()[:16]
-"""
-exec(HASH)
 
 @pytest.mark.parametrize("i", range(len(CASES)))
-def test_batches_never_change(i): assert fingerprint(CASES[i]) == GOLDEN[i]
+def test_batches_never_change(i): assert fingerprint("mano", CASES[i]) == GOLDEN[i]
 
 def test_a_fresh_process_draws_the_same_batches():
-    code = f"{HASH}\nimport random; random.seed(); print(*[fingerprint(options) for options in {CASES!r}])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() == list(GOLDEN)
+    assert fresh_fingerprints([("mano", options) for options in CASES]) == list(GOLDEN)
 
 # ---- cost ----
 

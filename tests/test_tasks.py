@@ -1,5 +1,4 @@
 """What every family of tasks promises; each has a suite of its own besides."""
-import hashlib, subprocess, sys
 from collections import Counter
 
 import numpy as np
@@ -9,6 +8,7 @@ from scipy.stats import chisquare
 
 from anira.task import Batch
 from anira.tasks import TASKS, make_task
+from golden import fingerprint, fresh_fingerprints
 
 quick = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 UNLIKELY = 1e-6  # a right law fails a test at this level once in a million seeds
@@ -98,21 +98,9 @@ def test_training_draws_trained_sizes_only_in_the_stated_proportions(name):
 
 # ---- determinism ----
 
-HASH = """
-import hashlib
-from anira.tasks import TASKS, make_task
-def fingerprint(name):
-    task, h = make_task(name, max_size=8, beyond=(9,)), hashlib.sha256()
-    for seed, step, size in ((0, 1, None), (3, 250000, None), (2**31, 7, 7)):
-        batch = task.batch(16, seed, step, size)
-        for a in (batch.tokens, batch.sizes): h.update(repr((a.shape, a.tolist())).encode())
-    return h.hexdigest()[:16]
-"""
-exec(HASH)
-
 def test_a_fresh_process_draws_the_same_batches():
-    code = f"{HASH}\nimport random; random.seed(); print(*map(fingerprint, TASKS))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() == [fingerprint(name) for name in TASKS]
+    cases = [(name, dict(max_size=8, beyond=(9,))) for name in TASKS]
+    assert fresh_fingerprints(cases) == [fingerprint(*case) for case in cases]
 
 @quick
 @given(st.sampled_from(list(TASKS)), st.integers(0, 2**32), st.integers(0, 10**7), st.booleans())
