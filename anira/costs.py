@@ -50,7 +50,7 @@ def step_cost(config: AniraConfig, rows: int, grid: tuple) -> Cost:
 
 def decision_cost(config: AniraConfig, rows: int) -> Cost:
     "The halting head, called once for each of `rows` tokens."
-    if not HALTING[config.halting].noise_width and config.halting != "early": return Cost()
+    if config.halting == "fixed": return Cost()
     hidden = config.decider_width or config.width
     return linear(rows, config.width, hidden) + linear(rows, hidden, config.max_depth if HALTING[config.halting].early else 1)
 
