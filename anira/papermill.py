@@ -6,9 +6,16 @@
 __all__ = ['Engine', 'NameRefused', 'StrictPython']
 
 # %% ../nbs/31_papermill.ipynb #f58ed7bb
+class Engine:
+    "Papermill's own engine; whoever loads it by its entry point gets the translator below."
+    @classmethod
+    def execute_notebook(cls, *args, **kwargs):
+        from papermill.engines import NBClientEngine
+        return NBClientEngine.execute_notebook(*args, **kwargs)
+
+# %% ../nbs/31_papermill.ipynb #7a0c3689
 import keyword
 from click import ClickException
-from papermill.engines import NBClientEngine
 from papermill.translators import PythonTranslator, papermill_translators
 
 from .config import show
@@ -28,5 +35,4 @@ class StrictPython(PythonTranslator):
         return super().codify(parameters, comment)
 
 # %% ../nbs/31_papermill.ipynb #d9b2df30
-Engine = NBClientEngine
 papermill_translators.register("python", StrictPython)
