@@ -1,7 +1,6 @@
 """Ten thousand malformed inputs, wherever a user types: each is refused in one sentence with exit code 2, and none executes anything."""
 import contextlib, io, json, os, sys, tomllib
 
-import papermill  # before ours: it loads our engine by name
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 
@@ -161,6 +160,12 @@ def test_plain_papermill_executes_no_parameter_name(installed, tmp_path):
         status, said, errors = run(sys.executable, "-m", "papermill", ROOT / "nbs" / "experiments" / "claims.ipynb", tmp_path / "out.ipynb", *how, cwd=tmp_path, PYTHONPATH=installed)
         assert status == 2 and "is not a parameter name: expected a Python identifier" in errors.splitlines()[-1]
         assert not (tmp_path / CANARY).exists() and not (tmp_path / "out.ipynb").exists()
+
+@pytest.mark.parametrize("first, second", [("papermill", "anira.papermill"), ("anira.papermill", "papermill")])
+def test_papermill_and_ours_can_be_imported_in_either_order(first, second, installed, tmp_path):
+    code = f"import {first}, {second}; from papermill.translators import papermill_translators as t; print(t.find_translator('python3', 'python').__name__)"
+    status, said, errors = run(sys.executable, "-c", code, cwd=tmp_path, PYTHONPATH=installed)
+    assert (status, said.strip()) == (0, "StrictPython"), errors
 
 @pytest.mark.parametrize("variable", ["SEEDS=$(shell touch {})", "SEEDS=1'; touch {}; '", "SEEDS=$$(touch {})", "SEEDS=`touch {}`", "SEEDS=1\n\ttouch {}", "PROFILE=x;touch {}", "SEED=1"])
 def test_make_executes_no_value(variable, tmp_path):
