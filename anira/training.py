@@ -158,17 +158,22 @@ def saved_steps(folder) -> list[int]:
     "Steps whose states a folder holds, oldest first."
     return sorted(int(p.name) for p in Path(folder).glob("[0-9]*") if p.name.isdigit())
 
+def _tidy(folder, step):
+    "Keep the last two of the states up to `step`."
+    keep = [saved for saved in saved_steps(folder) if saved <= step][-2:]
+    for other in set(saved_steps(folder)) - set(keep): remove_folder(folder / f"{other:08d}")
+
 def save_state(folder, step: int, model, optimizers, history: dict, config: RunConfig):
     "Write the state after `step`; of the others keep the one before it."
     folder = Path(folder)
+    _tidy(folder, step)  # also here: a kill between writing and tidying must not leave more each time
     with whole_folder(folder / f"{step:08d}") as where:
         write_tensors(where / "model.safetensors", model.state_dict())
         write_tensors(where / "optimizer.safetensors", _optimizer_tensors(optimizers))
         write_bytes(where / "history.json", json.dumps(history).encode())
         files = ["model.safetensors", "optimizer.safetensors", "history.json"]
         commit_manifest(where, files, step=step, config=config.to_dict(), machine=machine(model.embed.weight.device.type))
-    keep = [saved for saved in saved_steps(folder) if saved <= step][-2:]
-    for other in set(saved_steps(folder)) - set(keep): remove_folder(folder / f"{other:08d}")
+    _tidy(folder, step)
 
 # %% ../nbs/22_training.ipynb #dd805435
 def _read_state(where, model, optimizers, config):

@@ -235,6 +235,20 @@ def test_a_folder_that_may_not_be_written_is_one_sentence_and_stays_as_it_was(fi
         train(tiny(), folder, quiet=True)
         assert not differences(folder, finished)
 
+def test_kills_between_saving_and_tidying_leave_no_pile(tmp_path, monkeypatch):
+    tidy, folder, calls = training._tidy, tmp_path / "run", []
+    def struck(*args):
+        calls.append(args)
+        if len(calls) % 2 == 0 and len(saved_steps(folder / "state")) > 2: raise Killed
+        tidy(*args)
+    monkeypatch.setattr(training, "_tidy", struck)
+    most = 0
+    while not (folder / "manifest.json").exists():
+        with contextlib.suppress(Killed): train(tiny(), folder, quiet=True)
+        most = max(most, len(saved_steps(folder / "state")))
+        calls.clear()
+    assert most == 3
+
 def test_what_a_killed_process_left_is_removed_by_the_next(unfinished, finished):
     write_bytes(unfinished / "state" / ".00000012.77.tmp" / "model.safetensors", b"half"); write_bytes(unfinished / ".history.json.77.tmp", b"ha")
     (unfinished / "progress.jsonl").write_text('{"step": 1}\n{"ste')
