@@ -59,11 +59,21 @@ def differences(run, reference) -> list[str]:
     return [name for name in sorted(a.keys() | b.keys()) if a.get(name) != b.get(name) and not (name.startswith("state/") and (name not in a or name not in b))]
 
 
+def wait_for_lock(run, seconds=30):
+    "A process that dies while it starts another leaves the lock with that one until it has begun: not for long."
+    for left in reversed(range(10 * seconds)):
+        try:
+            with only_one(run): return
+        except FolderInUse:
+            if not left: raise
+            time.sleep(.1)
+
+
 def check(run, newest) -> int:
     "After a kill: what has a name is whole, nothing saved is lost, the lock is free. Returns the newest saved step."
     for manifest in run.rglob("manifest.json"):
         if not any(part.endswith(".tmp") for part in manifest.parts): verify_folder(manifest.parent)
-    with only_one(run): pass
+    wait_for_lock(run)
     steps = saved_steps(run / "state")
     assert len(steps) <= 3 and max(steps, default=0) >= newest, f"step {newest} was saved, found {steps}"
     return max(steps, default=0)
