@@ -16,7 +16,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv reproduce sweep bench test soak test-slurm lab text sync refresh export clean-nbs verify crate
+.PHONY: help venv reproduce sweep bench test soak test-slurm lab text sync refresh export clean-nbs verify cards crate
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s%s\n", $$1, $$2}' Makefile
@@ -76,6 +76,9 @@ clean-nbs: $(STAMP) ## strip metadata from the notebooks
 
 verify: $(STAMP) ## check every shipped folder: bytes, configuration, code version
 	@$(BIN)/python -m anira.provenance verify
+
+cards: $(STAMP) ## write the model cards beside the shipped models
+	@$(BIN)/python -m anira.provenance cards
 
 crate: $(STAMP) ## export the whole reproduction as an RO-Crate into runs/crate
 	@rm -rf runs/crate && $(BIN)/python -m anira.provenance crate runs/crate

@@ -6,8 +6,8 @@
 __all__ = ['CLAIMS', 'REVISIONS', 'VERDICTS', 'DRAWS', 'LMG_DRAWS', 'MIN_INSTANCES', 'MIN_SEEDS', 'LEARNT', 'README_MARKS',
            'Claim', 'judge', 'combine', 'finding', 'runs_of', 'judge_alignment', 'fall_beyond', 'rise_beyond',
            'fall_inside', 'judge_unseen_sizes', 'timing_population', 'group_shares', 'judge_timing', 'judge_language',
-           'trained_accuracy', 'countable', 'left_out', 'findings', 'scope', 'ledger', 'as_text', 'as_markdown',
-           'into_readme', 'main']
+           'accuracy_by_size', 'trained_accuracy', 'countable', 'left_out', 'findings', 'scope', 'ledger', 'as_text',
+           'as_markdown', 'into_readme', 'main']
 
 # %% ../nbs/26_claims.ipynb #e6a3041d
 import sys
@@ -247,11 +247,14 @@ def judge_language(table: pd.DataFrame) -> list[dict]:
 # %% ../nbs/26_claims.ipynb #dd9ef359
 LEARNT = 0.8  # least accuracy at every trained size
 
+def accuracy_by_size(table: pd.DataFrame) -> pd.DataFrame:  # runs × sizes
+    "Accuracy of each run at each size."
+    judged = table.answers == np.where(table.task == "lano", "forced", "generated")
+    return table[judged].drop_duplicates(["checkpoint", "instance"]).groupby(["checkpoint", "size"]).correct_instance.mean().unstack()
+
 def trained_accuracy(table: pd.DataFrame) -> pd.DataFrame:  # runs × sizes
     "Accuracy of each run at each trained size."
-    judged = table.answers == np.where(table.task == "lano", "forced", "generated")
-    rows = table[judged & (table.split == "trained")].drop_duplicates(["checkpoint", "instance"])
-    return rows.groupby(["checkpoint", "size"]).correct_instance.mean().unstack()
+    return accuracy_by_size(table[table.split == "trained"])
 
 def countable(table: pd.DataFrame) -> pd.DataFrame:
     "The rows of runs that have learnt their task."

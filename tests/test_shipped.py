@@ -9,6 +9,7 @@ import pytest
 from anira.analysis import load_traces
 from anira.checkpoint import load, verify_folder
 from anira.profiles import RunConfig, grid, run_name
+from anira.provenance import model_cards
 from anira.tracing import trace
 
 DATA = Path(__file__).resolve().parent.parent / "data" / "laptop"
@@ -50,6 +51,10 @@ def test_history_covers_training(run):
 
 def test_readme_shows_the_drawn_ledger():
     assert (FIGURES / "claims.md").read_text() in (FIGURES.parent / "README.md").read_text()
+
+
+def test_model_cards_say_what_manifests_and_traces_say():
+    assert (DATA / "checkpoints" / "README.md").read_text() == model_cards()
 
 
 def test_every_figure_comes_with_its_data():
