@@ -23,11 +23,15 @@ def files():
     return source_files()
 
 
+def copy_sources(target):
+    "Copy the source files to a folder, to be changed at will."
+    for name in source_files():
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (target / name).write_bytes((ROOT / name).read_bytes())
+    return target
+
+
 @pytest.fixture
 def copy_of_tree(tmp_path):
-    "A copy of the source files, to be changed at will."
-    for name in source_files():
-        target = tmp_path / "copy" / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes((ROOT / name).read_bytes())
-    return tmp_path / "copy"
+    "A copy of the source files."
+    return copy_sources(tmp_path / "copy")
