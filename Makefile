@@ -16,7 +16,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv reproduce sweep bench test soak test-slurm docs lab text sync refresh export clean-nbs verify cards crate
+.PHONY: help venv reproduce sweep bench test soak test-slurm test-colab docs lab text sync refresh export clean-nbs verify cards crate
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s%s\n", $$1, $$2}' Makefile
@@ -52,6 +52,9 @@ soak: $(STAMP) ## kill a training at random, KILLS=500 times, and check that not
 
 test-slurm: $(STAMP) ## a sweep on a real SLURM of one node, started here and stopped again (needs slurmctld, munged and root)
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(BIN)/python -m pytest -q -rs -s -m slurm --basetemp="$$folder/tests" tests/test_slurm.py
+
+test-colab: $(STAMP) ## every experiment and guide on the versions that Colab brings along, in a fresh environment
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(BIN)/python -m pytest -q -m colab --basetemp="$$folder/tests" tests/test_colab.py
 
 docs: $(STAMP) ## build the site into _docs, from the notebooks as they are
 	@$(BIN)/python docs/build.py
