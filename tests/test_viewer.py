@@ -1,5 +1,5 @@
 "What the viewer shows is what the model did, and nothing in it can escape into the page."
-import base64, json, re, shutil
+import base64, inspect, json, re, shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from anira.dags import parent_matrix
 from anira.model import Anira, AniraConfig
 from anira.tasks import TASKS, make_task
 from anira.tracing import trace
-from anira.viewer import DARK, LIGHT, numbered_instance, show, visible
+from anira.viewer import DARK, DRAWN, LIGHT, numbered_instance, show, visible
 from toys import quick
 
 SHIPPED = Path(__file__).resolve().parent.parent / "data" / "laptop"
@@ -78,6 +78,8 @@ def test_generated_answers_are_the_models_own():
         new = model.generate(prompts, task.longest_answer(batch), eos_id=task.eos_id)
         own = [t for t in new.tokens[0].tolist() if t != task.pad_id]
         assert pane["tokens"][prompts.shape[1] :] == [task.vocab[t] for t in own]
+        valid = bool(task.verify(batch, new.tokens.numpy())[0])
+        assert all((facts["frontier_size"] == "–") == (not valid) for facts in pane["facts"] if facts)
         assert pane["depth"][prompts.shape[1] - 1 :][: len(own)] == new.depth[0, : len(own)].tolist()
 
 
@@ -151,6 +153,7 @@ def test_a_table_may_hold_every_token():
 
 
 def test_numbers_are_those_of_a_trace():
+    assert inspect.signature(trace).parameters["n"].default == inspect.signature(numbered_instance).parameters["n"].default == DRAWN[0]
     task = make_task("mano", max_size=3, modulus=5)
     model = small(task)
     table = trace(model, task, n=7, seed=5)
@@ -165,6 +168,7 @@ one = brevo.batch(1, 0, 0)
 @pytest.mark.parametrize("call, sentence", [
     (lambda: show(small(brevo), one), "task is missing"),
     (lambda: show([], one, brevo), "what = [] is not valid"),
+    (lambda: show(small(brevo), brevo.with_answers(one, np.zeros((1, 0), int)), brevo), "instance holds no answer"),
     (lambda: show([small(brevo), small(brevo)], one, brevo), "each under its own label"),
     (lambda: show(small(brevo), brevo.batch(2, 0, 0), brevo), "instance holds 2 instances: expected one"),
     (lambda: show(small(brevo), "first", brevo), "instance = 'first' is not valid"),
@@ -265,10 +269,10 @@ def views():
 def open_page(browser, tmp_path):
     "Opens fragments as one page; afterwards there was no error and no request but for the page."
     said, pages = [], []
-    def opened(*fragments, width=1400, attributes="", **options):
+    def opened(*fragments, **options):
         path = tmp_path / f"{len(pages)}.html"
-        path.write_text(f"<!doctype html><html {attributes}><head><meta charset=utf-8><meta name=viewport content='width=device-width'><title>t</title><link rel=icon href='data:,'></head><body>{''.join(fragments)}</body></html>")
-        page = browser.new_page(viewport=dict(width=width, height=900), **options)
+        path.write_text(f"<!doctype html><html><head><meta charset=utf-8><meta name=viewport content='width=device-width'><title>t</title><link rel=icon href='data:,'></head><body>{''.join(fragments)}</body></html>")
+        page = browser.new_page(viewport=dict(width=1400, height=900), **options)
         page.on("console", lambda m: said.append(m.text)); page.on("pageerror", lambda e: said.append(str(e)))
         page.on("request", lambda r: said.append(r.url) if not r.url.startswith(("file:", "data:")) else None)
         pages.append(page)
@@ -278,8 +282,8 @@ def open_page(browser, tmp_path):
     for page in pages: page.close()
     assert said == []
 
-def selected(view): return [[e.get_attribute("aria-selected") for e in pane.query_selector_all("[role=option]")].index("true") for pane in view.query_selector_all(".pane")]
-def states(view, pane=0): return [e.get_attribute("data-state") for e in view.query_selector_all(".pane")[pane].query_selector_all("[role=option]")]
+def selected(view): return view.eval_on_selector_all(".pane", "panes => panes.map(p => [...p.querySelectorAll('[role=option]')].findIndex(e => e.getAttribute('aria-selected') === 'true'))")
+def marks(view, what, name, pane=0): return view.query_selector_all(".pane")[pane].eval_on_selector_all(what, "(found, name) => found.map(e => e.getAttribute(name))", name)
 def step_of(view): return int(view.query_selector_all("input")[0].input_value())
 
 
@@ -300,7 +304,7 @@ def test_click_and_keys_select(open_page, views):
     assert token[below].bounding_box()["y"] > token[0].bounding_box()["y"] and abs(token[below].bounding_box()["x"] - token[0].bounding_box()["x"]) < 30
     page.keyboard.press("ArrowUp")
     assert selected(view) == [0, 0]
-    assert [len([e for e in pane.query_selector_all("[role=option]") if e.get_attribute("tabindex") == "0"]) for pane in view.query_selector_all(".pane")] == [1, 1]
+    assert [marks(view, "[role=option]", "tabindex", i).count("0") for i in range(2)] == [1, 1]
     assert view.query_selector("[role=status]").inner_text().startswith(f"token 1 of {len(token)}. E: reads “<bos>”, halts after {data['panes'][0]['depth'][0]} of 6 steps")
 
 
@@ -311,7 +315,7 @@ def test_the_step_slider_shows_who_halts(open_page, views):
     for step in range(1, 7):
         view.query_selector_all("input")[0].fill(str(step))
         for i, pane in enumerate(data["panes"]):
-            assert states(view, i) == ["active" if d > step else "halting" if d == step else "frozen" for d in pane["depth"]]
+            assert marks(view, "[role=option]", "data-state", i) == ["active" if d > step else "halting" if d == step else "frozen" for d in pane["depth"]]
     assert view.query_selector(".count").inner_text().startswith("step 6: 0 still computing")
 
 
@@ -324,11 +328,12 @@ def test_the_answer_unfolds_in_the_graph(open_page, views):
         view.query_selector_all("input")[1].fill(str(turn))
         assert selected(view) == [position] * 2
         frame = drawing["frames"][drawing["frame"][position]]
-        assert "".join(e.get_attribute("data-mark") for e in view.query_selector(".pane").query_selector_all(".node")) == frame["marks"]
+        assert "".join(marks(view, ".node", "data-mark")) == frame["marks"]
         assert view.query_selector(".say").inner_text() == frame["say"]
-        shown = [row.inner_text().split("\n") for row in view.query_selector_all(".facts > div")]
+        shown = view.eval_on_selector_all(".facts > div", "rows => rows.map(r => [...r.children].map(c => c.textContent))")
         assert dict(shown) == data["panes"][0]["facts"][position]
-        assert [float(b.inner_text()) for b in view.query_selector(".exits").query_selector_all("b")] == pytest.approx(data["panes"][0]["exits"][position], abs=.0051)
+        bars = view.query_selector(".exits").eval_on_selector_all("b", "found => found.map(b => Number(b.textContent))")
+        assert bars == pytest.approx(data["panes"][0]["exits"][position], abs=.0051)
     printed = next(k for k, n in enumerate(drawing["nodes"]) if n["token"] is not None)
     view.query_selector_all(".node")[printed].click()
     assert selected(view) == [drawing["nodes"][printed]["token"]] * 2
@@ -342,7 +347,7 @@ def test_a_subexpression_is_marked(open_page, views):
     view.query_selector_all("[role=option]")[inner["token"]].click()
     frame = drawing["frames"][drawing["frame"][inner["token"]]]
     inside = {n["token"] for n, m in zip(drawing["nodes"], frame["marks"]) if m == "i"}
-    assert {t for t, e in enumerate(view.query_selector(".pane").query_selector_all("[role=option]")) if e.get_attribute("data-inside") is not None} == inside
+    assert {t for t, mark in enumerate(marks(view, "[role=option]", "data-inside")) if mark is not None} == inside
     assert view.query_selector(".say").inner_text() == frame["say"]
 
 
@@ -391,27 +396,29 @@ def test_a_script_that_runs_before_its_view_waits_for_it(open_page, views):
 
 
 @in_browser
-@pytest.mark.parametrize("width", [390, 1400])
-@pytest.mark.parametrize("name", ["brevo", "mano", "trace", "own"])
-def test_nothing_is_wider_than_the_page(open_page, views, name, width):
-    page = open_page(views[name].html, width=width)
-    page.wait_for_selector("section[data-live]")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    across = {round(pane.bounding_box()["x"]) for pane in page.query_selector_all(".pane")}
-    assert len(across) == (2 if width == 1400 else 1)
-    assert all(box["width"] > 0 and box["height"] > 0 for box in (e.bounding_box() for e in page.query_selector_all(".token, .node, button, input")))
+def test_nothing_is_wider_than_the_page(open_page, views):
+    page = open_page(*(view.html for view in views.values()))
+    for width, columns in ((390, 1), (1400, 2)):
+        page.set_viewport_size(dict(width=width, height=900))
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        for view in page.query_selector_all("section"):
+            assert len(set(view.eval_on_selector_all(".pane", "found => found.map(e => Math.round(e.getBoundingClientRect().x))"))) == columns
+        boxes = page.eval_on_selector_all(".token, .node, button, input", "found => found.map(e => e.getBoundingClientRect()).map(b => [b.x, b.x + b.width, b.width, b.height])")
+        assert all(left >= 0 and right <= width and wide > 0 and high > 0 for left, right, wide, high in boxes)
 
 
 GROUND = "getComputedStyle(document.querySelector('section')).backgroundColor"
 def rgb(color): return "rgb(" + ", ".join(str(int(color[i : i + 2], 16)) for i in (1, 3, 5)) + ")"
 
 @in_browser
-@pytest.mark.parametrize("scheme, attributes, theme", [
-    ("light", "", LIGHT), ("dark", "", DARK), ("dark", "data-theme=light", LIGHT), ("light", "data-theme=dark", DARK),
-    ("dark", "data-jp-theme-light=true", LIGHT), ("light", "data-jp-theme-light=false", DARK), ("light", "theme=dark", DARK)])
-def test_the_page_decides_between_light_and_dark(open_page, views, scheme, attributes, theme):
-    page = open_page(views["mano"].html, color_scheme=scheme, attributes=attributes)
-    assert page.evaluate(GROUND) == rgb(theme["bg"])
+def test_the_page_decides_between_light_and_dark(open_page, views):
+    page = open_page(views["mano"].html)
+    for scheme, name, value, theme in [("light", "lang", "en", LIGHT), ("dark", "lang", "en", DARK), ("dark", "data-theme", "light", LIGHT), ("light", "data-theme", "dark", DARK),
+                                       ("dark", "data-jp-theme-light", "true", LIGHT), ("light", "data-jp-theme-light", "false", DARK), ("light", "theme", "dark", DARK)]:
+        page.emulate_media(color_scheme=scheme)
+        page.evaluate("([name, value]) => document.body.setAttribute(name, value)", [name, value])
+        assert page.evaluate(GROUND) == rgb(theme["bg"]), (scheme, name, value)
+        page.evaluate("name => document.body.removeAttribute(name)", name)
 
 
 @in_browser
