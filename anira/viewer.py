@@ -214,7 +214,7 @@ _STYLE += """
 § .exit.here{font-weight:700;text-decoration:underline}
 § .facts{display:grid;grid-template-columns:repeat(auto-fill,minmax(9.5rem,1fr));gap:0 1rem;margin:.5rem 0;font-size:13px}
 § .facts div{display:flex;justify-content:space-between;border-bottom:1px solid var(--line)}
-§ .facts dt,§ .facts dd{margin:0;padding:1px 0;font-weight:400}
+§ .facts dt,§ .facts dd{float:none;width:auto;margin:0;padding:1px 0;font-weight:400}
 § .facts dd{font-weight:600;font-variant-numeric:tabular-nums}
 § .legend{display:flex;flex-wrap:wrap;gap:.3rem 1rem;align-items:center;color:var(--muted)}
 § .legend span{display:inline-flex;gap:.4em;align-items:center}
