@@ -75,7 +75,7 @@ def draw_graph(task, batch: Batch) -> dict:
     parents, start = parents[0, :N, :N], int(batch.answer_mask[0].argmax())
     frame = np.concatenate([np.zeros(start, int), owner[0]])[:length]
     names = [visible("".join(task.vocab[t] for t in name if t >= 0)) for name in batch.detail["names"][0, :N]]
-    printed_at = {int(order[0, j]): start + int(np.flatnonzero(owner[0] == j)[-1]) + 1 for j in range(int(owner.max())) if order[0, j] >= 0}
+    printed_at = {int(order[0, j]): start + int(np.flatnonzero(owner[0] == j)[-1]) + 1 for j in reversed(range(int(owner.max()))) if order[0, j] >= 0}
     places, query = place_layers({i: np.flatnonzero(parents[i]).tolist() for i in range(N)}), N - 1
     nodes = [dict(text=names[i], x=places[i][0], y=round(places[i][1], 3), token=printed_at.get(i), note="query" if i == query else "", side=1) for i in range(N)]
     marks = [_frame(ancestors[0, :N], order[0, :j], ready[0, j, :N]) for j in range(int(frame.max()) + 1)]
@@ -267,7 +267,8 @@ def _drawing_html(pane, position) -> str:
     "The drawing beside a pane's tokens, at a position."
     drawing = pane["drawing"]
     xs, ys = [n["x"] for n in drawing["nodes"]], [-n["y"] for n in drawing["nodes"]]
-    arrows, apart = drawing["kind"] == "graph", min(90, max(46, 440 / max(max(xs) - min(xs), 1))) if drawing["kind"] == "graph" else 46
+    arrows = drawing["kind"] == "graph"
+    apart = min(90, max(46, 440 / max(max(xs) - min(xs), 1))) if arrows else 46
     places = [(apart * (x - min(xs)) + 26, _Y * (y - min(ys)) + 36) for x, y in zip(xs, ys)]
     width, height = apart * (max(xs) - min(xs)) + 52, _Y * (max(ys) - min(ys)) + 56
     frame = drawing["frames"][drawing["frame"][min(position, len(drawing["frame"]) - 1)]]
