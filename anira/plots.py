@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['VARIANTS', 'SPLITS', 'use_style', 'band', 'shade_splits', 'caption', 'describe', 'save_figure', 'save_csv', 'shade',
-           'place_tokens', 'token_strip', 'save_table']
+           'place_tokens', 'token_strip', 'place_layers', 'place_tree', 'draw_node', 'draw_arrow', 'save_table']
 
 # %% ../nbs/25_plots.ipynb #e7730a21
 import io
 import matplotlib
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from pathlib import Path
@@ -103,19 +104,54 @@ def token_strip(
     values=None,  # number per token, nan where there is none
     width: float = 100,  # characters per row
     fontsize: float = 8.5,
+    limits: tuple | None = None,  # least and largest value of the shades; default: of these values
 ):
     "Draw tokens as boxes; those with a value are shaded by it and show it underneath."
     values = [float("nan")] * len(words) if values is None else values
-    known, places = [v for v in values if v == v], place_tokens(words, width)
+    low, high = limits or (np.nanmin(values), np.nanmax(values)) if np.isfinite(values).any() else (0, 1)
+    places = place_tokens(words, width)
     for word, value, (row, x, wide) in zip(words, values, places):
         valued, marker, y = value == value, word.startswith("<"), -1.5 * row
-        face = shade(value, min(known), max(known)) if valued else "white" if marker else "#f0f0f0"
+        face = shade(value, low, high) if valued else "white" if marker else "#f0f0f0"
         box = matplotlib.patches.FancyBboxPatch((x + 0.2, y + 0.1), wide - 0.4, 0.8, boxstyle="round,pad=0,rounding_size=0.2", mutation_aspect=0.4,
                                                 facecolor=face, edgecolor="#2b5c8a" if valued else "0.75", linewidth=1.1 if valued else 0.7)
         ax.add_patch(box)
-        ax.text(x + wide / 2, y + 0.47, word, ha="center", va="center", fontsize=fontsize, family="monospace", color="0.5" if marker and not valued else "0.1")
+        ax.text(x + wide / 2, y + 0.47, word, ha="center", va="center", fontsize=fontsize, family="monospace", parse_math=False,
+                color="0.5" if marker and not valued else "0.1")
         if valued: ax.text(x + wide / 2, y - 0.03, f"{value:.3g}", ha="center", va="top", fontsize=0.75 * fontsize, color="#2b5c8a")
     ax.set(xlim=(0, width), ylim=(-1.5 * places[-1][0] - 0.5, 1)); ax.axis("off")
+
+# %% ../nbs/25_plots.ipynb #3e5b9cb9
+def place_layers(
+    above: dict,  # node -> its parents; parents come before their children
+) -> dict:  # node -> (x, y)
+    "Nodes in columns by their longest path from a source, each near the mean height of its parents."
+    layer, places = {}, {}
+    for v, parents in above.items(): layer[v] = max((layer[p] + 1 for p in parents), default=0)
+    for x in range(max(layer.values(), default=-1) + 1):
+        height = {v: sum(places[p][1] for p in above[v]) / max(len(above[v]), 1) for v in above if layer[v] == x}
+        for i, v in enumerate(sorted(height, key=lambda v: (height[v], v))): places[v] = (x, i - (len(height) - 1) / 2 + .22 * (-1) ** x)
+    return places
+
+def place_tree(
+    operands: list[tuple],  # the children of every node; parents come before their children
+) -> list[tuple[float, int]]:  # x and y of every node
+    "Leaves side by side in their order, parents above the middle of their children."
+    x, y = {}, {0: 0}
+    for t, below in enumerate(operands): y.update({c: y[t] - 1 for c in below})
+    for t in reversed(range(len(operands))): x[t] = sum(x[c] for c in operands[t]) / len(operands[t]) if operands[t] else sum(not o for o in operands[:t])
+    return [(x[t], y[t]) for t in range(len(operands))]
+
+# %% ../nbs/25_plots.ipynb #bb89a7e3
+def draw_node(ax, place, text, face="#f0f0f0", edge="0.55", thick=1.0, size=430, style="-"):
+    "A round node with a text in it."
+    ax.scatter(*place, s=size, color=face, edgecolor=edge, linewidth=thick, linestyle=style, zorder=3)
+    ax.text(*place, text, ha="center", va="center", fontsize=10, parse_math=False, zorder=4)
+
+def draw_arrow(ax, start, end, color="0.6", thick=1.0, bend=0.0, gap=11):
+    "An arrow between two nodes."
+    ax.add_patch(matplotlib.patches.FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=11, shrinkA=gap, shrinkB=gap, color=color, linewidth=thick,
+                                                    connectionstyle=f"arc3,rad={bend}", zorder=2))
 
 # %% ../nbs/25_plots.ipynb #1527c727
 def save_table(table: pd.DataFrame, folder, name: str, digits: int = 3) -> list[Path]:
