@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "build" / "docs"  # what Sphinx reads; git ignores it, as it does _proc and _docs
 SKIPPED = "FrontmatterProc,insert_warning,exec_show_docs,rm_export,add_links"  # what nbdev does for Quarto, and this file for Sphinx
 SECTIONS = dict(experiments="experiments", guides="guides", benchmarks="benchmarks", library=".")  # section -> folder under nbs/
-BADGES = {"supported": "success", "not supported": "danger", "inconclusive": "warning", "not run": "secondary"}
+BADGES = {"supported": "success", "not supported": "danger", "inconclusive": "warning", "not run": "muted"}
 COLAB = re.compile(r"\[!\[[^\]]*\]\([^)]*\)\]\((https://colab\.research\.google\.com/[^)\s]+)\)\s*")
 CODE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.M | re.S)
 
@@ -243,15 +243,27 @@ def cards(
     return "\n".join(["::::{grid} 1 1 2 2", ":gutter: 3", *made, "::::", "", toctree([page(path) for path in notebooks])])
 
 def modules(notebooks: dict) -> str:
-    "A table of the library's modules in the order of their notebooks."
-    rows = [f"| [`anira.{page(path)}`](/{page(path)}.ipynb) | **{title}**<br>{subtitle} |" for path, notebook in notebooks.items() for title, subtitle, _ in [opening(notebook)]]
-    return "\n".join(["| module | |", "|---|---|", *rows, "", toctree([page(path) for path in notebooks])])
+    "The library's modules in the order of their notebooks."
+    rows = [f"[`anira.{page(path)}`](/{page(path)}.ipynb)\n: **{title}**. {subtitle}\n" for path, notebook in notebooks.items() for title, subtitle, _ in [opening(notebook)]]
+    return "\n".join([*rows, toctree([page(path) for path in notebooks])])
 
-def verdicts(ledger: Path) -> str:
-    "The ledger in brief, from the table that the claims notebook writes."
-    with ledger.open() as file: rows = list(csv.DictReader(file))
-    lines = [f"| [{r['claim']}](/experiments/{r['notebook']}.ipynb) | {escape(r['says'])} | {{bdg-{BADGES[r['verdict']]}}}`{r['verdict']}` |" for r in rows]
-    return "\n".join(["| claim | says | verdict |", "|---|---|---|", *lines])
+def badge(row: dict) -> str:
+    "A claim's verdict, coloured."
+    return f"{{bdg-{BADGES[row['verdict']]}}}`{row['verdict']}`"
+
+def verdicts(ledger: list[dict]) -> str:
+    "The ledger in brief."
+    return "\n".join(["| claim | says | verdict |", "|---|---|---|", *(f"| [{r['claim']}](#claim-{r['claim'].lower()}) | {escape(r['says'])} | {badge(r)} |" for r in ledger)])
+
+def findings(ledger: list[dict]) -> str:
+    "The ledger claim by claim: the rule, and every number with its interval."
+    made = []
+    for r in ledger:
+        numbers = [number.rpartition(": ") for number in r["statistics"].split("; ") if ": " in number]
+        made += [f"(claim-{r['claim'].lower()})=\n## {r['claim']}: {escape(r['says'])}", f"{badge(r)} rule: {escape(r['rule'])}",
+                 "\n".join(["| statistic | ours, with 95 % interval |", "|---|---|", *(f"| {escape(name)} | {escape(value)} |" for name, _, value in numbers)]) if numbers else "",
+                 ("" if r["paper"] == "—" else f"Paper: {escape(r['paper'])}. ") + f"Rests on: {escape(r['scope'])}. Notebook: [{r['notebook']}](/experiments/{r['notebook']}.ipynb)."]
+    return "\n\n".join(filter(None, made))
 
 def write(path: Path, content: str | bytes):
     "Write a file and the folders above it."
@@ -276,7 +288,8 @@ def prepare():
             write(PAGES / f"{page(path)}.ipynb", json.dumps(convert(notebook, path, links)))
             if folder != "." and picture(notebook): write(PAGES / "cards" / f"{page(path)}.png", picture(notebook))
         write(PAGES / "parts" / f"{section}.md", (modules if section == "library" else cards)(found))
-    write(PAGES / "parts" / "verdicts.md", verdicts(ROOT / "figures" / "claims.csv"))
+    with (ROOT / "figures" / "claims.csv").open() as file: ledger = list(csv.DictReader(file))
+    for part in (verdicts, findings): write(PAGES / "parts" / f"{part.__name__}.md", part(ledger))
     for name in ("README.md", "CONTRIBUTING.md", "data/README.md"):
         write(PAGES / "parts" / name, links((ROOT / name).read_text(), (ROOT / name).parent))
 
