@@ -48,6 +48,7 @@ class Halting(nn.Module):
     rule = "mode"  # inference rule of this family, used when the configuration says "default"
     noise_width = 0  # uniform random numbers per token that sampling needs
     early = False  # True if `start` alone decides every depth
+    reads = "state"  # what `observe` is shown: "state", or "output", the logits that the state would give
 
     def __init__(self, config):
         super().__init__()
