@@ -188,7 +188,7 @@ def deciding(model, halting: Halting):
     finally: model.halting = own
 
 # %% ../nbs/20a_allocation.ipynb #650c10a0
-QUANTILES = (0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95)
+QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 @torch.no_grad()
 def levels(model, batches, criterion: str) -> list[dict]:

@@ -127,7 +127,7 @@ def trace_checkpoint(
     tables = [trace(model, task, n, kind, seed=seed, state_columns=task.state_columns).assign(answers=kind) for kind in ANSWERS]
     _parquet(out / "trace.parquet", pd.concat(tables, ignore_index=True), **run)
     _parquet(out / "sweep.parquet", sweep(model, task, min(n, 200), seed=seed), **run)
-    _parquet(out / "allocations.parquet", allocations(model, task, min(n, 200), seed=seed), **run)
+    _parquet(out / "allocations.parquet", allocations(model, task, min(n, 100), seed=seed), **run)
     _parquet(out / "dynamics.parquet", _dynamics(json.loads((checkpoint / "history.json").read_text())), **run)
     return commit_manifest(out, TABLES, run=run, instances=n, instance_seed=seed, complexity=task.complexity,
                            checkpoint_files=manifest["files"], config=manifest["config"], cost=manifest["cost"], provenance=provenance())
