@@ -225,7 +225,7 @@ def reading(model, task, batches, decides=None, depths=None, **how):  # columns,
 # %% ../nbs/20a_allocation.ipynb #d9b57f62
 def _policy_readings(model, task, batches, known, seed):
     "The trained rule, and everybody who is given its compute."
-    for i, how in enumerate(POLICIES if model.config.halting != "fixed" else ()):
+    for i, how in enumerate(POLICIES if any(model.halting.outputs(model.config.max_depth)) else ()):
         level, calibration = how.get("threshold", np.nan), calibrate(model, task, known, **how)
         columns, depths = reading(model, task, batches, lambda d: head_calls(model.config, d), **how)
         yield "policy", how["rule"], level, columns

@@ -66,7 +66,7 @@ def recur(
         h, depth = moved, depth + active
         seen = view(parts, halting, h, rope, partial(memory.attend, step=d, active=active)) if d < halting.max_depth else h
         state = halting.observe(state, seen, d)
-    return h, depth, halting.exit_probs(state)
+    return h if full_depth else halting.finish(state, h), depth, halting.exit_probs(state)
 
 # %% ../nbs/15_execution.ipynb #2c070369
 @dataclass
@@ -141,7 +141,7 @@ def recur_packed(
         seen = halting.observe(here, shown, d)
         state = {name: value if seen[name] is here[name] else put(value, rows.at, seen[name]) for name, value in state.items()}
     split = lambda t: t.unflatten(0, (n, L))
-    return split(h), depth, split(halting.exit_probs(state))
+    return split(h if full_depth else halting.finish(state, h)), depth, split(halting.exit_probs(state))
 
 # %% ../nbs/15_execution.ipynb #70def219
 @dataclass
@@ -307,7 +307,8 @@ def _leave(self, gone):
     self.keep((~gone).nonzero()[:, 0])
     if not len(rows): return rows, out["h"].new_zeros(0, self.model.config.vocab_size), out["depth"], out["h"].new_zeros(0, self.model.config.max_depth)
     attend = partial(self.cache.attend, places=self.cache.place(rows, out["position"]))
-    logits = self.model.write(out["h"], self.model.rope(out["position"]), attend)
-    return rows, logits, out["depth"], self.model.halting.exit_probs({k[6:]: v for k, v in out.items() if k.startswith("state.")})
+    state, halting = {k[6:]: v for k, v in out.items() if k.startswith("state.")}, self.model.halting
+    logits = self.model.write(halting.finish(state, out["h"]), self.model.rope(out["position"]), attend)
+    return rows, logits, out["depth"], halting.exit_probs(state)
 
 Flight.step, Flight.leave = _step, _leave

@@ -70,7 +70,7 @@ THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 
 def settings_to_sweep(model) -> list[dict]:
     "Each way of reading a trained model: rule and level."
-    rules = [] if model.config.halting == "fixed" else [dict(rule="mode", level=np.nan), *(dict(rule="threshold", level=t) for t in THRESHOLDS)]
+    rules = [] if not any(model.halting.outputs(model.config.max_depth)) else [dict(rule="mode", level=np.nan), *(dict(rule="threshold", level=t) for t in THRESHOLDS)]
     return rules + [dict(rule="fixed", level=float(d)) for d in range(1, model.config.max_depth + 1)]
 
 # %% ../nbs/23_tracing.ipynb #f5cb9f05
