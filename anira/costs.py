@@ -48,20 +48,21 @@ def step_cost(config: AniraConfig, rows: int, grid: tuple) -> Cost:
     mix = linear(rows, 2 * config.width, config.width) if config.inject == "concat" else Cost()
     return mix + config.n_core * block_cost(config, rows, grid)
 
-def decision_cost(config: AniraConfig, rows: int) -> Cost:
-    "The halting head, called once for each of `rows` tokens."
-    if config.halting == "fixed": return Cost()
+def decision_cost(config: AniraConfig, starts: int, steps: int) -> Cost:
+    "The halting heads, called for `starts` tokens before the first step and for `steps` tokens after one."
+    at_start, per_step = HALTING[config.halting].outputs(config.max_depth)
     hidden = config.decider_width or config.width
-    return linear(rows, config.width, hidden) + linear(rows, hidden, config.max_depth if HALTING[config.halting].early else 1)
+    head = lambda rows, outputs: linear(rows, config.width, hidden) + linear(rows, hidden, outputs) if outputs and rows else Cost()
+    return head(starts, at_start) + head(steps, per_step)
 
 # %% ../nbs/17_costs.ipynb #e2143aac
 def head_calls(
     config: AniraConfig,
     depth: np.ndarray,  # int, executed depths; 0 is padding
 ) -> np.ndarray:  # int, as depth
-    "Calls of the halting head: one for an early decision, one per step but the last for online ones."
-    if config.halting == "fixed": return np.zeros_like(depth)
-    return np.minimum(depth, 1) if HALTING[config.halting].early else np.minimum(depth, config.max_depth - 1)
+    "Calls of the halting heads: one for an early decision, one per step but the last for online ones."
+    at_start, per_step = HALTING[config.halting].outputs(config.max_depth)
+    return bool(at_start) * np.minimum(depth, 1) + bool(per_step) * np.minimum(depth, config.max_depth - 1)
 
 def token_cost(
     config: AniraConfig,
@@ -70,7 +71,8 @@ def token_cost(
 ) -> dict:  # execution and decision, in floating-point operations, (...) each
     "Operations that the core and the halting head spend on each token."
     fixed, per_key = step_cost(config, 1, (1, 1, 0)).flops, config.n_core * attend(1, 1, 1, config.width).flops
-    return dict(execution=depth * (fixed + per_key * (np.asarray(position) + 1)), decision=head_calls(config, depth) * decision_cost(config, 1).flops)
+    start, step = decision_cost(config, 1, 0).flops, decision_cost(config, 0, 1).flops
+    return dict(execution=depth * (fixed + per_key * (np.asarray(position) + 1)), decision=np.minimum(depth, 1) * start + np.minimum(depth, config.max_depth - 1) * step)
 
 # %% ../nbs/17_costs.ipynb #f6fe5319
 def forward_cost(
@@ -80,13 +82,13 @@ def forward_cost(
 ) -> dict[str, Cost]:  # prelude, execution, decision, coda and output
     "Costs of one pass over whole sequences."
     n, L = depth.shape
-    lengths, D, early = (depth > 0).sum(1), config.max_depth, HALTING[config.halting].early
-    whole, core, decision = (n, L, L), Cost(), decision_cost(config, n * L) if early else Cost()
+    lengths, D = (depth > 0).sum(1), config.max_depth
+    whole, core, decision = (n, L, L), Cost(), decision_cost(config, n * L, 0)
     for d in range(1, D + 1):
         counts = lengths if choose(execution, EXECUTIONS, "execution") == "masked" else (depth >= d).sum(1)
         rows = n * L if execution == "masked" else int(counts.sum())
         if not rows: break
         core += step_cost(config, rows, whole if (counts == lengths).all() else (n, int(counts.max()), L))
-        if not early and d < D: decision += decision_cost(config, rows)
+        if d < D: decision += decision_cost(config, 0, rows)
     block = block_cost(config, n * L, whole)
     return dict(prelude=config.n_prelude * block, execution=core, decision=decision, coda=config.n_coda * block, output=linear(n * L, config.width, config.vocab_size))

@@ -98,7 +98,7 @@ def _advance(self) -> list[dict]:
     for batches, tokens, masks, noise in self.parts(step):
         n_answer, n_real = ([int(x.sum()) for x in xs] for xs in ([b.answer_mask for b in batches], [b.tokens != pad_id for b in batches]))
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=c.precision == "bf16"): outs = forward_stacked(self.model, self.stacked, tokens, noise, full_depth)
-        sums = [loss_sums(*given, c.prior_base, pad_id) for given in zip(outs, tokens, masks)]
+        sums = [loss_sums(*given, c.prior_base, pad_id, self.model.halting.price) for given in zip(outs, tokens, masks)]
         sum(s["ce"] / a + gamma * s["kl"] / r for s, a, r in zip(sums, n_answer, n_real)).backward()
         for total, parts, a, r in zip(totals, sums, n_answer, n_real):
             for key, value in parts.items(): total[key] = total.get(key, 0.0) + value.detach() / (a if key == "ce" else r)

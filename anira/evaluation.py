@@ -20,7 +20,7 @@ def read(
     model,  # an Anira model
     tokens: np.ndarray,  # int64 (n, L), right-padded
     chunk: int = 256,  # sequences per forward pass
-    fixed_depth: int | None = None,  # read every token at this depth, whatever the halting rule says
+    depth: int | np.ndarray | None = None,  # read every token at this depth, or each at its own (n, L), whatever the halting rule says
     **how,  # rule, threshold, full_depth, execution: as for the model's forward pass; packed where it may be
 ) -> dict:  # predicted, depth, expected_depth, exit_entropy: (n, L) each
     "Predictions and depths of a model in evaluation mode."
@@ -29,7 +29,7 @@ def read(
     model.eval()
     for start in range(0, len(tokens), chunk):
         rows = torch.as_tensor(tokens[start : start + chunk], device=device)
-        if fixed_depth: how["depth"] = torch.full_like(rows, fixed_depth)
+        if depth is not None: how["depth"] = torch.as_tensor(np.broadcast_to(depth, tokens.shape)[start : start + chunk].copy(), device=device)
         out = model(rows, **how)
         parts.append((out.logits.argmax(-1), out.depth, out.expected_depth, entropy(out.exit_probs)))
     model.train(was_training)

@@ -10,9 +10,10 @@ import fcntl
 from dataclasses import dataclass
 from pathlib import Path
 
+from .checkpoint import verify_folder
 from .profiles import grid, run_config, run_name
 from .reproduce import check_parameters, project_root
-from .tracing import trace_checkpoint
+from .tracing import TABLES, trace_checkpoint
 from .training import train
 
 # %% ../nbs/28_experiments.ipynb #898d12dc
@@ -27,7 +28,7 @@ def make_traces(
         fcntl.flock(lock, fcntl.LOCK_EX)
         for run in grid(profile):
             checkpoint, out = folder / "checkpoints" / run_name(*run), folder / "traces" / run_name(*run)
-            if (out / "manifest.json").exists(): continue
+            if (out / "manifest.json").exists() and set(TABLES) <= set(verify_folder(out)["files"]): continue
             train(run_config(run[0], run[1], profile, run[2]), checkpoint, quiet=True)
             trace_checkpoint(checkpoint, out)
     return folder / "traces"

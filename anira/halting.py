@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['RULES', 'HALTING', 'survival', 'expected_depth', 'depth_by_rule', 'Halting', 'GivenDepths', 'FixedHalting', 'Decider',
-           'EarlyHalting', 'from_hazards', 'OnlineHalting']
+           'EarlyHalting', 'from_hazards', 'OnlineHalting', 'HybridHalting', 'RandomHalting', 'RouterHalting',
+           'ActHalting']
 
 # %% ../nbs/13_halting.ipynb #b1bcba8f
 import torch
@@ -48,6 +49,8 @@ class Halting(nn.Module):
     rule = "mode"  # inference rule of this family, used when the configuration says "default"
     noise_width = 0  # uniform random numbers per token that sampling needs
     early = False  # True if `start` alone decides every depth
+    reads = "state"  # what `observe` is shown: "state", or "output", the logits that the state would give
+    price = "kl"  # what training charges for depth, a name in anira.objective.PRICES
 
     def __init__(self, config):
         super().__init__()
@@ -55,10 +58,14 @@ class Halting(nn.Module):
         if config.rule != "default": self.rule = config.rule
         self.threshold, self.temperature = config.threshold, config.temperature
 
+    @staticmethod
+    def outputs(max_depth): return 0, 0
+
     def start(self, e, rule, threshold, noise) -> dict: raise NotImplementedError
     def active(self, state, d): raise NotImplementedError
     def soft(self, state, d): return None
     def observe(self, state, h, d): return state
+    def finish(self, state, h): return h
     def exit_probs(self, state): raise NotImplementedError
 
 # %% ../nbs/13_halting.ipynb #4b01bfa7
@@ -105,6 +112,9 @@ def _gumbel(noise):
 class EarlyHalting(Halting):
     "ANIRA-E: one categorical over depths from the prelude's representation (§4)."
     rule, early = "mode", True
+    @staticmethod
+    def outputs(max_depth): return max_depth, 0
+
     def __init__(self, config):
         super().__init__(config)
         self.noise_width = config.max_depth
@@ -133,6 +143,9 @@ def from_hazards(
 class OnlineHalting(Halting):
     "ANIRA-O: a conditional halt probability from the state after each step (§4)."
     rule, noise_width = "median", 1
+    @staticmethod
+    def outputs(max_depth): return 0, 1
+
     def __init__(self, config):
         super().__init__(config)
         self.decider = Decider(config, 1, bias=config.initial_halt_logit)
@@ -145,6 +158,7 @@ class OnlineHalting(Halting):
 
     def active(self, state, d): return state["active"]
     def soft(self, state, d): return nn.functional.logsigmoid(-state["hazards"][..., : d - 1]).sum(-1).exp() if d > 1 else None
+    def hazard(self, state, h): return self.decider(h)
     def exit_probs(self, state): return from_hazards(state["hazards"])
 
 # %% ../nbs/13_halting.ipynb #41f0b27a
@@ -153,7 +167,7 @@ def _observe(self, state, h, d):
     if isinstance(d, int) and d == self.max_depth: return state
     step = torch.arange(1, self.max_depth + 1, device=h.device)
     now = torch.as_tensor(d, device=h.device)[..., None]
-    hazards = torch.where(step[:-1] >= now, self.decider(h), state["hazards"])
+    hazards = torch.where(step[:-1] >= now, self.hazard(state, h), state["hazards"])
     q = from_hazards(hazards.detach())
     past = torch.where(step <= now, q, 0)
     settled, reached = past.amax(-1) >= q.amax(-1), past.sum(-1) >= state["level"]
@@ -161,5 +175,68 @@ def _observe(self, state, h, d):
 
 OnlineHalting.observe = _observe
 
+# %% ../nbs/13_halting.ipynb #e2b438a9
+class HybridHalting(OnlineHalting):
+    "An early proposal for every step's hazard, corrected after each step."
+    @staticmethod
+    def outputs(max_depth): return max(max_depth - 1, 1), 1
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.proposal = Decider(config, max(config.max_depth - 1, 1))
+
+    def start(self, e, rule, threshold, noise): return super().start(e, rule, threshold, noise) | {"proposal": self.proposal(e)}
+    def hazard(self, state, h): return self.decider(h) + state["proposal"]
+
+# %% ../nbs/13_halting.ipynb #1eee21c7
+class RandomHalting(FixedHalting):
+    "A uniformly random depth per token in training, one depth for all afterwards."
+    noise_width = 1
+    def start(self, e, rule=None, threshold=None, noise=None):
+        if rule != "sample": return super().start(e)
+        return {"depth": 1 + (noise[..., 0] * self.max_depth).long().clamp(max=self.max_depth - 1)}
+
+# %% ../nbs/13_halting.ipynb #6aa646df
+class RouterHalting(EarlyHalting):
+    "Takes the most probable depth, in training as at inference; priced for balance."
+    price = "balance"
+    def __init__(self, config):
+        super().__init__(config)
+        self.noise_width = 0
+
+    def start(self, e, rule, threshold, noise):
+        if rule != "sample": return super().start(e, rule, threshold, noise)
+        state = super().start(e, "mode", threshold, noise)
+        return state | {"soft": survival(state["q"])}
+
+# %% ../nbs/13_halting.ipynb #b4cd8593
+class ActHalting(OnlineHalting):
+    "Leaves when halting probabilities add up; hands on the mean of the states under them."
+    rule, noise_width, leftover = "sample", 0, 0.01  # ε; the rule "sample" draws nothing here: it is what training does
+    def start(self, e, rule, threshold, noise):
+        level = {"sample": 1 - self.leftover, "mode": torch.inf, "median": 0.5, "threshold": threshold}[choose(rule, RULES, "rule")]
+        ones = torch.ones(e.shape[:-1], device=e.device)
+        return {"q": ones.new_zeros(*ones.shape, self.max_depth), "depth": ones.long() * self.max_depth, "level": ones * level, "mean": torch.zeros_like(e)}
+
+    def active(self, state, d): return state["depth"] >= d
+    def soft(self, state, d): return None
+    def rest(self, state): return (1 - state["q"].sum(-1)).clamp(min=0)
+    def finish(self, state, h): return state["mean"] + self.rest(state)[..., None].to(h.dtype) * h
+    def exit_probs(self, state): return state["q"] + self.rest(state)[..., None] * nn.functional.one_hot(state["depth"] - 1, self.max_depth)
+
+def _accumulate(self, state, h, d):
+    "Add this step to the mean, or leave with the remainder."
+    if isinstance(d, int) and d == self.max_depth: return state
+    now = torch.as_tensor(d, device=h.device)
+    here, p = state["depth"] >= now, self.decider(h)[..., 0].sigmoid()
+    total = state["q"].sum(-1) + p
+    settled = torch.maximum(state["q"].amax(-1), p) >= 1 - total  # no later step can be more probable
+    leaves = here & torch.where(state["level"].isinf(), settled, total >= state["level"])
+    weight = torch.where(here & ~leaves, p, 0)
+    at = torch.arange(1, self.max_depth + 1, device=h.device) == now[..., None]
+    return state | {"q": state["q"] + at * weight[..., None], "mean": state["mean"] + weight[..., None].to(h.dtype) * h, "depth": torch.where(leaves, now, state["depth"])}
+
+ActHalting.observe = _accumulate
+
 # %% ../nbs/13_halting.ipynb #9469d85b
-HALTING = {"fixed": FixedHalting, "early": EarlyHalting, "online": OnlineHalting}
+HALTING = {"fixed": FixedHalting, "early": EarlyHalting, "online": OnlineHalting, "hybrid": HybridHalting, "random": RandomHalting, "router": RouterHalting, "act": ActHalting}

@@ -95,7 +95,7 @@ class Anira(nn.Module):
 # %% ../nbs/16_model.ipynb #3ac31c03
 def _rope(self, positions): return rotary_angles(positions, self.config.width // self.config.n_heads, self.config.rope_base)
 def _read(self, tokens, rope, attend): return through(self.prelude, "prelude", self.embed(tokens), rope, attend)
-def _write(self, h, rope, attend): return self.head(self.norm(through(self.coda, "coda", h, rope, attend)))
+def _write(self, h, rope, attend, name="coda"): return self.head(self.norm(through(self.coda, name, h, rope, attend)))
 
 def _run(self, tokens, memory, rule=None, threshold=None, depth=None, full_depth=False, noise=None, counterfactual=True):
     "One pass of tokens (n, L) over a memory, which says by its kind whether to pack."

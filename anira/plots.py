@@ -21,6 +21,9 @@ from .checkpoint import write_bytes
 VARIANTS = {  # variant -> how it is drawn and called
     "early": dict(color="#0072B2", marker="o", linestyle="-", label="ANIRA-E (early)"),
     "online": dict(color="#D55E00", marker="s", linestyle="--", label="ANIRA-O (online)"),
+    "hybrid": dict(color="#7B3294", marker="P", linestyle="-", label="hybrid"),
+    "router": dict(color="#8C510A", marker="^", linestyle="--", label="router"),
+    "random": dict(color="#56B4E9", marker="v", linestyle=":", label="random depth"),
     "fixed": dict(color="#666666", marker="D", linestyle=":", label="fixed depth"),
 }
 SPLITS = {"trained": "#ffffff", "interpolation": "#fff2cc", "extrapolation": "#f3e1e1"}  # split -> background

@@ -139,7 +139,9 @@ def run_name(task: str, variant: str, seed: int) -> str:
 def grid(
     profile: str,  # a name in PROFILES
     seeds: tuple = GRID_SEEDS,
+    variants: tuple = GRID_VARIANTS,  # names in HALTING
 ) -> list[tuple[str, str, int]]:  # (task, variant, seed)
-    "Every run of a profile's main grid."
+    "Every run of a profile: its main grid, unless other variants are named."
     listed = PROFILES[choose(profile, PROFILES, "profile")]
-    return [(task, variant, seed) for task in TASKS if task in listed for variant in GRID_VARIANTS for seed in seeds]
+    for variant in variants: choose(variant, HALTING, "variant")
+    return [(task, variant, seed) for task in TASKS if task in listed for variant in variants for seed in seeds]

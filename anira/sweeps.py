@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .config import choose
-from .profiles import PROFILES, grid, run_name
+from .profiles import GRID_VARIANTS, PROFILES, grid, run_name
 from .training import clock
 
 # %% ../nbs/30_sweeps.ipynb #b8eab0f2
@@ -20,13 +20,12 @@ def select(
     profile: str,  # a name in PROFILES
     seeds,  # whole numbers
     tasks=(),  # of the profile's; all if empty
-    variants=(),  # of the grid's; all if empty
+    variants=(),  # names in HALTING; the main grid's if empty
 ) -> list:  # (task, variant, seed)
-    "The part of a profile's grid that was asked for; a name outside the grid is refused."
-    runs = grid(profile, tuple(seeds))
-    for given, known, what in ((tasks, [r[0] for r in runs], "task"), (variants, [r[1] for r in runs], "variant")):
-        for name in given: choose(name, dict.fromkeys(known), f"{what} of the {profile} grid")
-    return [run for run in runs if (not tasks or run[0] in tasks) and (not variants or run[1] in variants)]
+    "The part of a profile's grid that was asked for; a task outside the grid, or an unknown variant, is refused."
+    runs = grid(profile, tuple(seeds), tuple(variants) or GRID_VARIANTS)
+    for name in tasks: choose(name, dict.fromkeys(run[0] for run in runs), f"task of the {profile} grid")
+    return [run for run in runs if not tasks or run[0] in tasks]
 
 def needs_gpu(profile: str) -> bool:
     "Whether each training of a profile wants a GPU."

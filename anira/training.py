@@ -113,7 +113,7 @@ def train_step(model, forward, optimizers, task, config: RunConfig, step: int) -
         tokens = part(batch.tokens)
         with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
             out = forward(tokens, execution=config.execution, noise=part(noise), full_depth=full_depth)
-        sums = loss_sums(out, tokens, part(batch.answer_mask), config.prior_base, task.pad_id)
+        sums = loss_sums(out, tokens, part(batch.answer_mask), config.prior_base, task.pad_id, model.halting.price)
         (sums["ce"] / n_answer + gamma * sums["kl"] / n_real).backward()
         for key, value in sums.items(): totals[key] = totals.get(key, 0.0) + float(value.detach())
     _update(model, optimizers, config, step)

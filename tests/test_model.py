@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings, strategies as st
+from hypothesis import assume, given, settings, strategies as st
 
 from anira.execution import RowMemory
 from anira.halting import RULES, depth_by_rule
@@ -57,7 +57,7 @@ def test_a_sequence_alone_equals_itself_in_a_batch_and_with_more_padding(model, 
             assert torch.equal(alone.depth[0], other.depth[i, :length])
 
 @pytest.mark.parametrize("training", (False, True))
-@pytest.mark.parametrize("halting", ("early", "online"))
+@pytest.mark.parametrize("halting", ("early", "online", "hybrid", "router"))
 def test_states_and_key_value_rows_are_bit_identical_after_exit(monkeypatch, halting, training):
     model, tokens, states, rows = build(3, halting=halting, max_depth=5, n_core=2).train(training), sequences(5, [9, 7, 9]), [], {}
     observe, attend = model.halting.observe, RowMemory.attend
@@ -136,9 +136,22 @@ def test_given_depths_equal_a_loop_over_tokens_and_steps(model, length, seed, ki
 @quick
 @given(models(rules=("mode", "median", "threshold")), st.integers(1, 7), st.integers(0, 99))
 def test_the_models_own_depths_equal_the_loop_too(model, length, seed):
+    assume(model.config.halting != "act")  # hands on a mean of states: below
     tokens = sequences(seed, [length])
     out = model(tokens)
     torch.testing.assert_close(out.logits[0], Slow(model, tokens[0].tolist(), out.depth[0].tolist()).logits, atol=1e-5, rtol=1e-5)
+
+@torch.no_grad()
+@pytest.mark.parametrize("rule", ("sample", "mode", "median", "threshold"))
+def test_act_hands_on_the_mean_of_its_states_under_its_probabilities(monkeypatch, rule):
+    model, tokens, states = build(5, halting="act", max_depth=5, rule=rule, threshold=0.8), sequences(5, [7]), []
+    out, write = model(tokens), model.write
+    monkeypatch.setattr(model, "write", lambda h, rope, attend: (states.append(h), write(h, rope, attend))[1])
+    for d in range(1, 6): model(tokens, depth=out.depth.clamp(max=d))
+    mean = sum(out.exit_probs[..., d, None] * states[d] for d in range(5))
+    rope = model.rope(torch.arange(7))
+    torch.testing.assert_close(write(mean, rope, RowMemory().attend), out.logits, atol=1e-5, rtol=1e-5)
+    assert (out.exit_probs * (torch.arange(1, 6) > out.depth[..., None])).sum() == 0 and out.depth.unique().numel() >= 2
 
 @torch.no_grad()
 def test_frozen_and_refreshed_rows_are_different_functions():
@@ -261,7 +274,7 @@ def test_straight_through_gradients_equal_those_of_the_explicit_formula(halting,
     got, expected = (torch.autograd.grad(loss(*pair), list(model.parameters())) for pair in ((out.logits, out.exit_probs), (logits, q)))
     for (name, _), a, b in zip(model.named_parameters(), got, expected): torch.testing.assert_close(a, b, atol=2e-4, rtol=1e-4, msg=lambda m: f"{name}: {m}")
 
-@pytest.mark.parametrize("halting", ("early", "online"))
+@pytest.mark.parametrize("halting", ("early", "online", "hybrid", "router"))
 def test_cross_entropy_alone_reaches_the_halting_head_only_through_sampled_gates(halting):
     model, tokens = build(2, halting=halting), sequences(1, [8, 8, 8])
     mask = torch.zeros_like(tokens, dtype=torch.bool); mask[:, 4:7] = True

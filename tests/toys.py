@@ -2,7 +2,7 @@
 import torch
 from hypothesis import Phase, settings, strategies as st
 
-from anira.halting import RULES
+from anira.halting import HALTING, RULES
 from anira.model import Anira, AniraConfig
 
 torch.set_num_threads(1)
@@ -13,7 +13,8 @@ def build(seed=0, **config):
     "A small model whose halting head, gains and step embeddings are not at their uniform start."
     torch.manual_seed(seed)
     model = Anira(AniraConfig(**{**dict(vocab_size=VOCAB, width=16, n_heads=2, max_depth=4), **config})).eval()
-    if hasattr(model.halting, "decider"): torch.nn.init.normal_(model.halting.decider.down.weight, std=1.0)
+    for name, p in model.halting.named_parameters():
+        if name.endswith("down.weight"): torch.nn.init.normal_(p, std=1.0)
     for name, p in model.named_parameters():
         if "norm" in name or name in ("inject.gain", "inject.steps"): p.data += 0.3 * torch.randn_like(p)
     return model
@@ -39,7 +40,7 @@ def models(draw, rules=RULES, kv=("frozen", "refresh")):
     rule = draw(st.sampled_from(rules))
     return build(draw(st.integers(0, 999)), width=draw(st.sampled_from([8, 16])), n_heads=draw(st.sampled_from([1, 2])), n_prelude=draw(st.integers(0, 2)), n_core=draw(st.integers(1, 2)),
                  n_coda=draw(st.integers(0, 1)), mlp=draw(st.sampled_from(["gelu", "swiglu"])), inject=draw(st.sampled_from(["add", "concat", "none"])), step_embedding=draw(st.booleans()),
-                 kv=draw(st.sampled_from(kv)), halting=draw(st.sampled_from(["early", "online", "online", "fixed"])), rule=rule, max_depth=draw(st.integers(1, 5)),
+                 kv=draw(st.sampled_from(kv)), halting=draw(st.sampled_from(["early", "online", "online", *HALTING])), rule=rule, max_depth=draw(st.integers(1, 5)),
                  threshold=draw(st.sampled_from([0.0, 0.2, 0.5, 0.9, 1.0])), decider_width=draw(st.sampled_from([0, 5])))
 
 lengths_of = st.lists(st.integers(1, 7), min_size=1, max_size=4)
