@@ -54,11 +54,11 @@ class Links:
 
     def symbol(
         self,
-        name: str,  # as written: `Halting.start`, `train()`, `anira.halting.Halting` or `anira.halting`
+        name: str,  # as written: `Halting.start`, `train(config, folder)`, `anira.halting.Halting` or `anira.halting`
         module: str = "",  # where it is written: its own names come first
     ) -> str | None:  # a reference, to the module's page if the module does not list the name; None if it is not clear whose name it is
         "What a name in backticks refers to."
-        bare = name.removesuffix("()")
+        bare = re.sub(r"\(.*\)$", "", name)
         if bare in self.modules: return f"[`{name}`](/{bare.removeprefix('anira.')}.ipynb)"
         prefix = next((m for m in self.modules if bare.startswith(f"{m}.")), "")
         bare = bare.removeprefix(f"{prefix}.")
@@ -145,9 +145,9 @@ class Api:
         arguments = "" if kind == "property" else unbound(signature(node)) if kind == "method" and "staticmethod" not in marks else signature(node)
         fence, linked = ":" * depth, lambda text: self.links(text, ROOT, self.module)
         options = [f":{mark}:" for mark in ("classmethod", "staticmethod") if mark in marks]
-        source = f"[source]({on_github(self.path)}#L{node.lineno}-L{node.end_lineno}){{.source-link}}"
+        source = "" if owner else f"[source]({on_github(self.path)}#L{node.lineno}-L{node.end_lineno}){{.source-link}} "
         methods = dict.fromkeys(m.name for m in node.body if isinstance(m, ast.FunctionDef) and not m.name.startswith("_")) if kind == "class" else ()
-        body = [f"{source} {linked(escape(ast.get_docstring(node) or ''))}", linked(parameters(node, self.comments)),
+        body = [f"{source}{linked(escape(ast.get_docstring(node) or ''))}", linked(parameters(node, self.comments)),
                 *(self.entry(f"{name}.{method}", depth - 1) for method in methods)]
         return "\n".join([f"{fence}{{py:{kind}}} {name}{arguments}", *options, "", "\n\n".join(filter(None, body)), fence])
 
@@ -161,13 +161,13 @@ def opening(
     title, subtitle, rest = re.match(r"# (.+)\n*(?:> (.+)\n*)?((?s:.*))", "".join(notebook["cells"][0]["source"])).groups()
     return title, subtitle or "", rest
 
-def head(notebook: dict, path: Path, links: Links) -> str:
+def head(notebook: dict, path: Path) -> str:
     "Title, subtitle, where to run the notebook and where to get it."
     title, subtitle, rest = opening(notebook)
     colab = COLAB.search(rest)
     run = f"[Open in Colab]({colab[1]}) " if colab else ""
     file = os.path.relpath(ROOT / "nbs" / path, PAGES)
-    return "\n\n".join([f"# {title}", f"{{.subtitle}}\n{links(subtitle, ROOT)}",
+    return "\n\n".join([f"# {title}", f"{{.subtitle}}\n{subtitle}",
                         f"{{.buttons}}\n{run}{{download}}`Download notebook </{file}>` [View on GitHub]({on_github(f'nbs/{path}')})", COLAB.sub("", rest)])
 
 def alternative(
@@ -196,7 +196,7 @@ def convert(
     folder, cells, before, api, module, at = (ROOT / "nbs" / path).parent, [], [rest], None, "", 0
     markdown = lambda text: dict(cell_type="markdown", metadata={}, source=links(text, folder, module))
     reference = lambda text: dict(cell_type="markdown", metadata={}, source=text)
-    cells.append(markdown(head(notebook, path, links)))
+    cells.append(markdown(head(notebook, path)))
     for cell in notebook["cells"][1:]:
         source = "".join(cell["source"])
         asks, code = directives(source)

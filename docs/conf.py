@@ -26,6 +26,7 @@ smartquotes = False  # quotes and dots in comments and docstrings are code as of
 html_theme = "sphinx_book_theme"
 html_static_path, html_css_files, html_favicon = ["_static"], ["anira.css"], "_static/favicon.svg"
 html_copy_source = html_show_sourcelink = html_domain_indices = False
+html_context = dict(default_mode="auto")
 html_theme_options = dict(repository_url=config.git_url, use_repository_button=True, use_download_button=False, use_fullscreen_button=False,
                           logo=dict(text=config.title, image_light="_static/favicon.svg", image_dark="_static/favicon.svg", alt_text=""), navbar_persistent=[], show_navbar_depth=1, show_toc_level=2)
 
