@@ -154,6 +154,7 @@ def _themes(scope):
 _STYLE = """
 §{box-sizing:border-box;max-width:100%;padding:.9rem;border:1px solid var(--line);border-radius:8px;background:var(--bg);color:var(--fg);font:14px/1.5 system-ui,sans-serif;text-align:left}
 § *{box-sizing:border-box}
+.text_html:has(>§){padding:0!important;background:none!important}
 § p{margin:.35rem 0;color:inherit;font-size:13px}
 § .bar{display:flex;flex-wrap:wrap;gap:.4rem 1.4rem;align-items:center;margin-bottom:.6rem}
 § .bar[hidden]{display:none}
