@@ -232,6 +232,7 @@ def browser():
 def tab(browser, address):
     "An open tab that remembers what went wrong in it."
     page = browser.new_page(color_scheme="light")
+    page.set_default_timeout(180_000)  # a busy machine is no fault of the page
     page.complaints = []
     page.on("console", lambda said: said.type == "error" and page.complaints.append(said.text))
     page.on("pageerror", lambda error: page.complaints.append(str(error)))
