@@ -24,6 +24,7 @@ VARIANTS = {  # variant -> how it is drawn and called
     "hybrid": dict(color="#7B3294", marker="P", linestyle="-", label="hybrid"),
     "router": dict(color="#8C510A", marker="^", linestyle="--", label="router"),
     "random": dict(color="#56B4E9", marker="v", linestyle=":", label="random depth"),
+    "act": dict(color="#009E73", marker="X", linestyle="--", label="ACT"),
     "fixed": dict(color="#666666", marker="D", linestyle=":", label="fixed depth"),
 }
 SPLITS = {"trained": "#ffffff", "interpolation": "#fff2cc", "extrapolation": "#f3e1e1"}  # split -> background
