@@ -52,6 +52,8 @@ def load_traces(
     manifests = {run: verify_folder(run) for run in runs}
     present = list(dict.fromkeys(m["run"]["task"] for m in manifests.values()))
     wanted = [choose(name.strip(), present, "task in these traces") for name in tasks.split(",")] if tasks.strip() else present
+    old = [run for run in manifests if not (run / f"{kind}.parquet").exists()]
+    if old: raise ValueError(f"{old[0]} was traced before there were tables of kind {kind!r}: trace its checkpoint again with `python -m anira.tracing`")
     tables = [pd.read_parquet(run / f"{kind}.parquet").assign(graphs=graphs_of(m)) for run, m in manifests.items() if m["run"]["task"] in wanted]
     return pd.concat(tables, ignore_index=True)
 
