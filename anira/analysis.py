@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['METHODS', 'STRUCTURE', 'STATE', 'REGRESSORS', 'MEASURES', 'family_name', 'graphs_of', 'load_traces', 'task_order',
-           'answer_tokens', 'cluster_means', 'interval', 'curve', 'alignment', 'over_seeds', 'over_runs',
+           'answer_tokens', 'cluster_means', 'interval', 'alignment', 'over_seeds', 'over_runs', 'curve',
            'correlations', 'regression_columns', 'standardise', 'size_dummies', 'regress', 'size_linearity',
            'resampled', 'linear_share', 'linear_shares', 'subset_r2', 'lmg', 'covariances', 'decompose',
            'variance_shares', 'match_sizes', 'permuted_covariances', 'some_instances', 'hierarchical', 'intraclass',
@@ -96,21 +96,6 @@ def interval(replicates: np.ndarray, level: float = 0.95) -> tuple[float, float]
     low, high = np.nanquantile(replicates, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
-# %% ../nbs/24_analysis.ipynb #160e4fd2
-def curve(
-    table: pd.DataFrame,
-    by: list[str],  # columns that define the points
-    value: str,  # column to average
-    draws: int = 1000,
-) -> pd.DataFrame:  # by…, mean, low, high, tokens, instances
-    "Mean of a column per group, with a 95 % interval over instances."
-    rows = []
-    for key, group in table.groupby(by, sort=True):
-        values, clusters = group[value].to_numpy(float), _cluster_ids(group)
-        low, high = interval(cluster_means(values, clusters, draws))
-        rows.append((*(key if isinstance(key, tuple) else (key,)), values.mean(), low, high, len(group), len(np.unique(clusters))))
-    return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "tokens", "instances"])
-
 # %% ../nbs/24_analysis.ipynb #f0203324
 def alignment(
     table: pd.DataFrame,  # answer tokens of one run
@@ -143,6 +128,20 @@ def over_runs(
     found = np.asarray(found)
     low, high = interval(over_seeds(found[:, 1:]))
     return dict(value=float(found[:, 0].mean()), low=low, high=high)
+
+# %% ../nbs/24_analysis.ipynb #36fe1ecf
+def curve(
+    table: pd.DataFrame,
+    by: list[str],  # columns that define the points
+    value: str,  # column to average
+    draws: int = 1000,
+) -> pd.DataFrame:  # by…, mean, low, high, tokens, instances
+    "Mean of a column per group, with a 95 % interval over instances, and over seeds where there are several."
+    rows = []
+    for key, group in table.groupby(by, sort=True):
+        found = over_runs([[run[value].mean(), *cluster_means(run[value].to_numpy(float), run.instance.to_numpy(), draws)] for _, run in group.groupby("checkpoint")])
+        rows.append((*(key if isinstance(key, tuple) else (key,)), *found.values(), len(group), len(group[["checkpoint", "instance"]].drop_duplicates())))
+    return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "tokens", "instances"])
 
 # %% ../nbs/24_analysis.ipynb #4b711eb2
 def _ranks(codes, weights):

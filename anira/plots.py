@@ -59,9 +59,10 @@ def caption(fig, text: str):
 
 def describe(table: pd.DataFrame, extra: str = "") -> str:
     "What stands behind a figure: profile, seeds, instances per point, interval."
-    seeds = table["seed"].nunique()
+    per_model = table.groupby(["task", "variant"]).seed.nunique()
+    seeds, some = "–".join(map(str, sorted({per_model.min(), per_model.max()}))), bool(per_model.max() > 1)
     profile = ", ".join(sorted(table["profile"].unique()))
-    return f"{profile} profile, {seeds} training seed{'s' * (seeds != 1)} per model; bands: 95 % bootstrap over instances{'; ' + extra if extra else ''}"
+    return f"{profile} profile, {seeds} training seed{'s' * some} per model; bands: 95 % bootstrap over {'seeds and ' * some}instances{'; ' + extra if extra else ''}"
 
 # %% ../nbs/25_plots.ipynb #9494f6b2
 def save_figure(
