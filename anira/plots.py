@@ -7,7 +7,7 @@ __all__ = ['VARIANTS', 'SPLITS', 'use_style', 'band', 'shade_splits', 'caption',
            'place_tokens', 'token_strip', 'place_layers', 'place_tree', 'draw_node', 'draw_arrow', 'save_table']
 
 # %% ../nbs/25_plots.ipynb #e7730a21
-import io
+import io, textwrap
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
@@ -54,7 +54,9 @@ def shade_splits(ax, sizes: dict[int, str]):
 
 # %% ../nbs/25_plots.ipynb #c63aa33f
 def caption(fig, text: str):
-    "Put a small caption under the axes."
+    "Put a small caption under the axes, broken where the figure ends."
+    width = int(13.4 * fig.get_figwidth())  # letters of this size per inch
+    text = "\n".join(textwrap.fill(line, width) for line in text.split("\n"))
     fig.supxlabel(text, x=0.01, ha="left", fontsize=8, color="0.35")
 
 def describe(table: pd.DataFrame, extra: str = "") -> str:
