@@ -1,5 +1,5 @@
 "What several test files share."
-import subprocess
+import shutil, subprocess
 from pathlib import Path
 
 import pytest
@@ -35,3 +35,17 @@ def copy_sources(target):
 def copy_of_tree(tmp_path):
     "A copy of the source files."
     return copy_sources(tmp_path / "copy")
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    "Headless Chromium, the one that is installed; no longer than a module, since others run event loops of their own."
+    if not CHROMIUM: pytest.skip("no Chromium on this machine: none of chromium, chromium-browser and google-chrome is on PATH")
+    from playwright.sync_api import sync_playwright
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()

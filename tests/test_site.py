@@ -12,7 +12,6 @@ from commands import ROOT, run
 from conftest import copy_sources
 
 NOTEBOOKS = sorted(p.relative_to(ROOT / "nbs") for p in (ROOT / "nbs").rglob("[!_.]*.ipynb") if ".ipynb_checkpoints" not in p.parts)
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 @functools.cache
 def builder():
@@ -217,16 +216,6 @@ def address(site):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
-
-@pytest.fixture(scope="session")
-def browser():
-    "Headless Chromium, the one that is installed."
-    if not CHROMIUM: pytest.skip("no Chromium on this machine: none of chromium, chromium-browser and google-chrome is on PATH")
-    from playwright.sync_api import sync_playwright
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM)
-        yield browser
-        browser.close()
 
 @pytest.fixture
 def tab(browser, address):

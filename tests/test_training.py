@@ -120,7 +120,7 @@ def test_a_process_ended_by_sigkill_is_resumed_bit_for_bit(tmp_path):
     command = [sys.executable, "-m", "anira.training", "--task", "mano", "--variant", "early", "--out", str(tmp_path / "killed"), "--set", *settings]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
     deadline, progress = time.monotonic() + 300, tmp_path / "killed" / "progress.jsonl"
-    while not (progress.exists() and list(tmp_path.glob("killed/state/*/manifest.json"))):
+    while not (progress.exists() and list(tmp_path.glob("killed/state/*[0-9]/manifest.json"))):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)

@@ -1,5 +1,5 @@
 "What the viewer shows is what the model did, and nothing in it can escape into the page."
-import base64, inspect, json, re, shutil
+import base64, inspect, json, re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -249,16 +249,6 @@ def test_contrast_is_enough(theme):
 
 # In a browser
 
-in_browser = pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
-
-@pytest.fixture(scope="module")
-def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with api.sync_playwright() as p:
-        chromium = p.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
-
 @pytest.fixture(scope="module")
 def views():
     brevos = show([("E", CHECKPOINTS / "brevo-early-s0"), ("O", CHECKPOINTS / "brevo-online-s0")], 6003)
@@ -287,7 +277,6 @@ def marks(view, what, name, pane=0): return view.query_selector_all(".pane")[pan
 def step_of(view): return int(view.query_selector_all("input")[0].input_value())
 
 
-@in_browser
 def test_click_and_keys_select(open_page, views):
     page, data = open_page(views["brevo"].html), views["brevo"].data
     view = page.query_selector("section")
@@ -308,7 +297,6 @@ def test_click_and_keys_select(open_page, views):
     assert view.query_selector("[role=status]").inner_text().startswith(f"token 1 of {len(token)}. E: reads “<bos>”, halts after {data['panes'][0]['depth'][0]} of 6 steps")
 
 
-@in_browser
 def test_the_step_slider_shows_who_halts(open_page, views):
     page, data = open_page(views["brevo"].html), views["brevo"].data
     view = page.query_selector("section")
@@ -319,7 +307,6 @@ def test_the_step_slider_shows_who_halts(open_page, views):
     assert view.query_selector(".count").inner_text().startswith("step 6: 0 still computing")
 
 
-@in_browser
 def test_the_answer_unfolds_in_the_graph(open_page, views):
     page, data = open_page(views["brevo"].html), views["brevo"].data
     view = page.query_selector("section")
@@ -339,7 +326,6 @@ def test_the_answer_unfolds_in_the_graph(open_page, views):
     assert selected(view) == [drawing["nodes"][printed]["token"]] * 2
 
 
-@in_browser
 def test_a_subexpression_is_marked(open_page, views):
     page, data = open_page(views["mano"].html), views["mano"].data
     view, drawing = page.query_selector("section"), data["panes"][0]["drawing"]
@@ -351,7 +337,6 @@ def test_a_subexpression_is_marked(open_page, views):
     assert view.query_selector(".say").inner_text() == frame["say"]
 
 
-@in_browser
 def test_play_goes_to_the_end_and_stops(open_page, views):
     page = open_page(views["brevo"].html, reduced_motion="reduce")
     view, button = page.query_selector("section"), page.query_selector("button")
@@ -370,7 +355,6 @@ def test_play_goes_to_the_end_and_stops(open_page, views):
     assert page.evaluate("getComputedStyle(document.querySelector('.token')).transitionDuration") == "0s"
 
 
-@in_browser
 def test_two_views_on_a_page_are_independent(open_page, views):
     page = open_page(views["brevo"].html, views["brevo"].html, views["mano"].html)
     same, again, other = page.query_selector_all("section")
@@ -381,7 +365,6 @@ def test_two_views_on_a_page_are_independent(open_page, views):
     assert (step_of(same), step_of(again), step_of(other)) == (2, 6, 8)
 
 
-@in_browser
 def test_a_script_that_runs_before_its_view_waits_for_it(open_page, views):
     fragment = views["mano"].html
     page = open_page("<div id=host></div>")
@@ -395,7 +378,6 @@ def test_a_script_that_runs_before_its_view_waits_for_it(open_page, views):
     assert selected(page.query_selector("section")) == [views["mano"].data["position"]] * 2
 
 
-@in_browser
 def test_nothing_is_wider_than_the_page(open_page, views):
     page = open_page(*(view.html for view in views.values()))
     for width, columns in ((390, 1), (1400, 2)):
@@ -410,7 +392,6 @@ def test_nothing_is_wider_than_the_page(open_page, views):
 GROUND = "getComputedStyle(document.querySelector('section')).backgroundColor"
 def rgb(color): return "rgb(" + ", ".join(str(int(color[i : i + 2], 16)) for i in (1, 3, 5)) + ")"
 
-@in_browser
 def test_the_page_decides_between_light_and_dark(open_page, views):
     page = open_page(views["mano"].html)
     for scheme, name, value, theme in [("light", "lang", "en", LIGHT), ("dark", "lang", "en", DARK), ("dark", "data-theme", "light", LIGHT), ("light", "data-theme", "dark", DARK),
@@ -421,7 +402,6 @@ def test_the_page_decides_between_light_and_dark(open_page, views):
         page.evaluate("name => document.body.removeAttribute(name)", name)
 
 
-@in_browser
 def test_it_is_readable_without_a_script(open_page, views):
     page = open_page(views["brevo"].html, java_script_enabled=False)
     assert page.locator(".bar").is_hidden()
@@ -429,7 +409,6 @@ def test_it_is_readable_without_a_script(open_page, views):
     assert first.inner_text().split() == ["<bos>", str(views["brevo"].data["panes"][0]["depth"][0])]
 
 
-@in_browser
 def test_hostile_words_do_nothing_in_a_browser(open_page):
     task = Hostile(max_size=2, modulus=3)
     task.words = ["<pad>", "</script><img src=x onerror=alert(1)>", "שלום\u202e", "\"'><script>alert(2)</script>", "</style><b>"]
