@@ -1,5 +1,5 @@
 "The site: what the converter makes of a notebook, that every page and link is there, and that a browser shows it without a complaint."
-import csv, functools, importlib.util, json, os, re, shutil, sys, threading
+import csv, functools, importlib.util, json, os, re, sys, threading
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
