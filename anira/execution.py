@@ -130,7 +130,7 @@ def recur_packed(
     "Apply the core, computing the active tokens only."
     n, L = real.shape
     h, e, depth = e.flatten(0, 1).clone(), e.flatten(0, 1), torch.zeros_like(real, dtype=torch.long)
-    state = {name: value.flatten(0, 1).clone() for name, value in state.items()}  # rows are written in place below
+    state = {name: value.flatten(0, 1).clone() for name, value in state.items()}  # written in place below, so that a rule is handed copies
     steps, lengths = range(1, halting.max_depth + 1), real.sum(1).tolist()
     who = lambda d: real if full_depth else halting.active(state, d).view(n, L) & real
     known = torch.stack([who(d).sum(1) for d in steps]).tolist() if halting.early or full_depth else None
@@ -139,7 +139,7 @@ def recur_packed(
         counts = lengths if d == 1 else known[d - 1] if known else active.sum(1).tolist()
         if not any(counts): break
         rows = pack(active, counts, prefix=counts == lengths)
-        here, before = {name: take(value, rows.at) for name, value in state.items()}, take(h, rows.at)
+        here, before = {name: value[rows.at] for name, value in state.items()}, take(h, rows.at)
         turn = tuple(angle[rows.at % L] for angle in rope)
         x = through(parts.core, "core", parts.inject(before, take(e, rows.at), d), turn, partial(memory.attend, step=d, active=rows))
         soft = None if full_depth else halting.soft(here, d)
