@@ -15,9 +15,9 @@ def run(*command, cwd=ROOT, **environment):
     return done.returncode, done.stdout, done.stderr
 
 @functools.cache
-def launcher():
-    "The module workflow/launch.py."
-    spec = importlib.util.spec_from_file_location("launch", ROOT / "workflow" / "launch.py")
+def module_at(path):
+    "The module that a script is, such as workflow/launch.py."
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -1,5 +1,5 @@
 "The site: what the converter makes of a notebook, that every page and link is there, and that a browser shows it without a complaint."
-import csv, functools, importlib.util, json, os, re, sys, threading
+import csv, functools, json, os, re, sys, threading
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -8,18 +8,12 @@ from urllib.parse import unquote, urljoin, urlsplit
 import pytest
 from filelock import FileLock
 
-from commands import ROOT, run
+from commands import ROOT, module_at, run
 from conftest import copy_sources
 
 NOTEBOOKS = sorted(p.relative_to(ROOT / "nbs") for p in (ROOT / "nbs").rglob("[!_.]*.ipynb") if ".ipynb_checkpoints" not in p.parts)
 
-@functools.cache
-def builder():
-    "The module docs/build.py."
-    spec = importlib.util.spec_from_file_location("build", ROOT / "docs" / "build.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+builder = module_at("docs/build.py")
 
 @functools.cache
 def symbols():
@@ -27,7 +21,7 @@ def symbols():
     from anira._modidx import d
     return {module: list(names) for module, names in d["syms"].items()}
 
-def links(): return builder().Links(symbols())
+def links(): return builder.Links(symbols())
 
 
 # The converter
@@ -35,7 +29,7 @@ def links(): return builder().Links(symbols())
 def cell(source, **more): return dict(cell_type="code", metadata={}, outputs=[], source=source) | more
 def prose(source): return dict(cell_type="markdown", metadata={}, source=source)
 def converted(*cells, path="guides/tiny.ipynb"):
-    return builder().convert(dict(cells=[prose("# Tiny\n\n> A subtitle\n\nFirst words."), *cells], metadata={}), Path(path), links())["cells"][1:]
+    return builder.convert(dict(cells=[prose("# Tiny\n\n> A subtitle\n\nFirst words."), *cells], metadata={}), Path(path), links())["cells"][1:]
 
 def test_directives_become_tags_and_vanish():
     made = converted(cell("#| echo: false\n1"), cell("#| code-fold: show\n#| code-summary: Source\n2"), cell("#| eval: false\n3"), cell("#| hide\n4"),
@@ -49,7 +43,7 @@ def test_exported_code_folds_away_below_its_entries():
 
 def test_the_head_offers_the_notebook():
     badge = "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/a/b/blob/main/nbs/guides/tiny.ipynb)"
-    head = builder().head(dict(cells=[prose(f"# Tiny\n\n> A subtitle\n\n{badge}\n\nWords.")]), Path("guides/tiny.ipynb"))
+    head = builder.head(dict(cells=[prose(f"# Tiny\n\n> A subtitle\n\n{badge}\n\nWords.")]), Path("guides/tiny.ipynb"))
     assert head.startswith("# Tiny\n\n{.subtitle}\nA subtitle\n\n{.buttons}\n[Open in Colab](https://colab.research.google.com/github/a/b/blob/main/nbs/guides/tiny.ipynb) {download}`Download notebook </../../nbs/guides/tiny.ipynb>`")
     assert head.endswith("\n\nWords.") and "badge" not in head
 
@@ -98,7 +92,7 @@ def f(x): return x  # not about x
 '''
     comments = {t.start[0]: t.string.lstrip("# ") for t in tokenize.generate_tokens(io.StringIO(source).readline) if t.type == tokenize.COMMENT}
     scale, options, plain, f = ast.parse(source).body
-    table = lambda node: builder().parameters(node, comments).splitlines()
+    table = lambda node: builder.parameters(node, comments).splitlines()
     assert table(scale) == ["| parameter | meaning |", "| --- | --- |", "| `x` | (batch, seq), any dtype |", r"| `by` | a\|b or `c\|d` |", "| *returns* | same shape |"]
     assert table(options)[2:] == ["| `size` | `3` | in nodes |", r"| `seeds` | `field(default_factory=tuple)` | \<none> by default |"]
     assert table(plain) == table(f) == []
@@ -144,20 +138,20 @@ def site(tmp_path_factory):
 @pytest.fixture(scope="session")
 def pages(site): return {str(path.relative_to(site)): Page(path) for path in sorted(site.rglob("*.html")) if "_static" not in path.parts}
 
-def html(notebook): return f"{builder().page(notebook)}.html"
+def html(notebook): return f"{builder.page(notebook)}.html"
 
 def test_every_notebook_has_its_page(pages):
     assert {html(notebook) for notebook in NOTEBOOKS} < pages.keys()
     for notebook in NOTEBOOKS:
         page, text = pages[html(notebook)], "".join(pages[html(notebook)].text)
-        title = builder().opening(json.loads((ROOT / "nbs" / notebook).read_text()))[0]
+        title = builder.opening(json.loads((ROOT / "nbs" / notebook).read_text()))[0]
         assert f"{title.replace('`', '')} \u2014 anira" in text, notebook
         assert not re.search(r"^#\|", text, re.M) and "show_doc(" not in text and "google.colab" not in text, notebook
         assert any(link.endswith(f"/{notebook.name}") and "_downloads/" in link for link in page.links), notebook
 
 def test_a_colab_badge_becomes_a_button(pages):
     for notebook in NOTEBOOKS:
-        badge = builder().COLAB.search((ROOT / "nbs" / notebook).read_text())
+        badge = builder.COLAB.search((ROOT / "nbs" / notebook).read_text())
         assert badge or notebook.parent.name != "experiments", notebook
         if badge: assert badge[1] in pages[html(notebook)].links and badge[1].endswith(f"/blob/main/nbs/{notebook}")
 
@@ -235,7 +229,7 @@ LOOK = """async () => {
     const images = [...document.querySelectorAll('article img')];
     await Promise.all(images.map(image => { image.loading = 'eager'; return image.decode().catch(() => null); }));
     const light = name => getComputedStyle(document.body)[name].match(/[0-9.]+/g).slice(0, 3).reduce((a, b) => a + Number(b), 0) / 765;
-    return {wide: document.documentElement.scrollWidth - window.innerWidth, theme: document.documentElement.dataset.theme,
+    return {wide: document.documentElement.scrollWidth - window.innerWidth,
             paper: light('backgroundColor'), ink: light('color'), empty: images.filter(i => !i.naturalWidth || !i.clientWidth || !i.clientHeight).map(i => i.src)};
 }"""
 
@@ -245,10 +239,11 @@ def test_every_page_opens_cleanly_at_both_widths_and_in_both_themes(tab, address
         tab.goto(address + name)
         for theme in ("light", "dark"):
             tab.emulate_media(color_scheme=theme)
+            tab.wait_for_function("theme => document.documentElement.dataset.theme === theme", arg=theme)  # a page hears of it a little later
             for width, height in ((390, 844), (1400, 1000)):
                 tab.set_viewport_size(dict(width=width, height=height))
                 seen = tab.evaluate(LOOK)
-                assert seen["wide"] <= 0 and seen["empty"] == [] and seen["theme"] == theme, (name, width, theme, seen)
+                assert seen["wide"] <= 0 and seen["empty"] == [], (name, width, theme, seen)
                 assert (seen["paper"] > .8 and seen["ink"] < .4) if theme == "light" else (seen["paper"] < .2 and seen["ink"] > .6), (name, theme, seen)
         assert tab.complaints == [], name
 

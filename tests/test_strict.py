@@ -11,8 +11,9 @@ from anira.papermill import NameRefused, StrictPython
 from anira.profiles import PROFILES, RunConfig, run_config
 from anira.reproduce import check_values, inside
 from anira.tasks import TASKS, make_task
-from commands import ROOT, launcher, run
+from commands import ROOT, module_at, run
 
+launcher = module_at("workflow/launch.py")
 CANARY = "canary"
 EVIL = [f"__import__('os').system('touch {CANARY}')", f"$(touch {CANARY})", f"`touch {CANARY}`", f"; touch {CANARY}", f"x = 1\nimport os\nos.system('touch {CANARY}')", f"' ; touch {CANARY} ; '",
         f"$(shell touch {CANARY})", f"{{{{open('{CANARY}','w')}}}}", f"!!python/object/apply:os.system ['touch {CANARY}']", f"%run {CANARY}", f"!touch {CANARY}", f"lambda: open('{CANARY}','w')",
@@ -78,7 +79,7 @@ SURFACES = {  # name: how many malformed inputs, what they look like, who takes 
     "notebook parameters": (1200, st.one_of(st.tuples(st.sampled_from(sorted(TYPES)), values), st.tuples(a_name(TYPES), values)), lambda x: check_values(TYPES, {x[0]: x[1]})),
     "names under papermill": (800, st.builds("{}{}".format, st.sampled_from(["", "seed", "seed ", "_", "1"]), hostile), lambda x: StrictPython.codify({x: 1})),
     "output names": (300, st.builds("{}{}".format, st.sampled_from(["../", "/", "a/../../", "./../", "//"]), hostile), lambda x: inside("figures", x)),
-    "make": (900, launch_lines(), lambda x: launcher().main(x)),
+    "make": (900, launch_lines(), lambda x: launcher.main(x)),
     "training": (500, training_lines(), anira.training.main),
     "tracing": (300, tracing_lines(), anira.tracing.main),
     "claims": (200, claims_lines(), anira.claims.main),
