@@ -124,9 +124,9 @@ def over_seeds(
 def over_runs(
     found: list,  # one array (1 + draws,) per run: the statistic, then its replicates
 ) -> dict:  # value, low, high
-    "Mean over runs with its 95 % interval over seeds and instances."
+    "Mean over runs with its 95 % interval over seeds and instances; NaN if a run has no such statistic."
     found = np.asarray(found)
-    low, high = interval(over_seeds(found[:, 1:]))
+    low, high = interval(over_seeds(found[:, 1:])) if np.isfinite(found[:, 0]).all() else (np.nan, np.nan)
     return dict(value=float(found[:, 0].mean()), low=low, high=high)
 
 # %% ../nbs/24_analysis.ipynb #36fe1ecf

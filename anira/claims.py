@@ -16,8 +16,8 @@ import pandas as pd
 from dataclasses import dataclass
 from pathlib import Path
 
-from .analysis import (STATE, alignment, answer_tokens, cluster_means, correlations, interval, linear_shares, load_traces, match_sizes,
-                            over_seeds, regression_columns, variance_shares)
+from .analysis import (STATE, alignment, answer_tokens, cluster_means, correlations, linear_shares, load_traces, match_sizes,
+                            over_runs, regression_columns, variance_shares)
 from .checkpoint import write_bytes
 from .config import CommandLine, refuse
 
@@ -111,10 +111,10 @@ MIN_SEEDS, GRAPHS = 3, "physicslm4"  # fewest runs that a verdict may rest on; t
 
 def finding(claim: str, task: str, variant: str, statistic: str, values: list, replicates: list, threshold: float, instances: int, above: bool = True) -> dict:
     "One row of findings, judged; `above=False` asks for the statistic to stay below the threshold."
-    low, high = interval(over_seeds(np.stack(replicates))) if np.isfinite(values).all() else (np.nan, np.nan)
+    found = over_runs([[value, *own] for value, own in zip(values, replicates, strict=True)])
+    low, high = found["low"], found["high"]
     verdict = "inconclusive" if len(values) < MIN_SEEDS else judge(low, high, threshold) if above else judge(-high, -low, -threshold)
-    return dict(claim=claim, task=task, variant=variant, statistic=statistic, value=float(np.mean(values)), low=low, high=high,
-                threshold=threshold, seeds=len(values), instances=instances, verdict=verdict)
+    return dict(claim=claim, task=task, variant=variant, statistic=statistic, **found, threshold=threshold, seeds=len(values), instances=instances, verdict=verdict)
 
 # %% ../nbs/26_claims.ipynb #b433b9aa
 def runs_of(table: pd.DataFrame) -> list[pd.DataFrame]:
@@ -277,8 +277,9 @@ def findings(table: pd.DataFrame) -> pd.DataFrame:
     learnt = countable(table)
     return pd.DataFrame([*judge_alignment(learnt), *judge_unseen_sizes(learnt), *judge_timing(learnt), *judge_language(learnt), *left_out(table)])
 
-def scope(seeds: pd.Series) -> str:
-    "On how many counted runs the findings of a claim rest."
+def scope(own: pd.DataFrame) -> str:
+    "On how many counted runs those findings of a claim rest that decide its verdict."
+    seeds = own.seeds[own.verdict == combine(list(own.verdict))] if len(own) else pd.Series(dtype=int)
     if not len(seeds) or not seeds.max(): return "no run that counts"
     count = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
     return f"{count} seed{'' if count == '1' else 's'} per model" + (f": a verdict needs {MIN_SEEDS}" if seeds.min() < MIN_SEEDS else "")
@@ -295,7 +296,7 @@ def ledger(found: pd.DataFrame) -> pd.DataFrame:
         own = found[found.claim == claim.id] if len(found) else found
         numbers = "; ".join(f"{r.task} {r.variant}, {r.statistic}: {_number(r)}" for r in own.itertuples())
         rows.append(dict(claim=claim.id, says=claim.says, verdict=combine(list(own.verdict) if len(own) else []), rule=claim.rule,
-                         statistics=numbers or "—", instances=int(own.instances.sum()) if len(own) else 0, scope=scope(own.seeds if len(own) else pd.Series(dtype=int)),
+                         statistics=numbers or "—", instances=int(own.instances.sum()) if len(own) else 0, scope=scope(own),
                          source=claim.source, paper=claim.paper, notebook=claim.notebook))
     return pd.DataFrame(rows)
 

@@ -55,7 +55,7 @@ def shade_splits(ax, sizes: dict[int, str]):
 # %% ../nbs/25_plots.ipynb #c63aa33f
 def caption(fig, text: str):
     "Put a small caption under the axes, broken where the figure ends."
-    width = int(13.4 * fig.get_figwidth())  # letters of this size per inch
+    width = int(14.2 * fig.get_figwidth())  # letters of this size per inch
     text = "\n".join(textwrap.fill(line, width) for line in text.split("\n"))
     fig.supxlabel(text, x=0.01, ha="left", fontsize=8, color="0.35")
 
