@@ -82,8 +82,9 @@ PROFILES = {
     },
     "laptop": {
         "common": dict(steps=4000, optimizer="muon", compile=True, eval_every=250, eval_instances=100),
-        "mano": dict(steps=2500, batch_size=128, length_groups=2, model=dict(max_depth=8),
-                     task_options=dict(max_size=4, held_out=(3,), beyond=(5, 6), modulus=5, length_token=False)),
+        "mano": dict(steps=8000, batch_size=128, length_groups=2, learning_rate=1e-3, muon_learning_rate=0.004, weight_decay=0.3,
+                     full_depth_fraction=0.5, model=dict(max_depth=8),
+                     task_options=dict(max_size=5, held_out=(4,), beyond=(6, 7), modulus=3, length_token=False)),
         "brevo": dict(batch_size=64, length_groups=3, model=dict(max_depth=6),
                       task_options=dict(max_size=7, held_out=(6,), beyond=(8, 9, 10))),
         "trace_instances": 1000,
