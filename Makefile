@@ -45,7 +45,7 @@ bench: $(STAMP) ## measure the benchmarks anew, in place, and redraw figures/ben
 	@$(BIN)/python -m anira.reproduce refresh $$(find nbs/benchmarks -name '*.ipynb' -not -path '*/.*' | sort)
 
 test: $(STAMP) ## run the tests
-	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(BIN)/python -m pytest -n 2 -q --basetemp="$$folder/tests"
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(BIN)/python -m pytest -n 2 --dist worksteal -q --basetemp="$$folder/tests"
 
 soak: $(STAMP) ## kill a training at random, KILLS=500 times, and check that nothing is lost
 	@$(BIN)/python tests/soak.py --kills $(or $(KILLS),500)
