@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import statsmodels.api as sm
 import warnings
+from functools import lru_cache
 from pathlib import Path
 from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
@@ -79,6 +80,11 @@ def _cluster_ids(table):
     "A number per (run, instance)."
     return table.groupby(["checkpoint", "instance"], sort=False).ngroup().to_numpy()
 
+@lru_cache(maxsize=4)
+def _times_drawn(n, draws, seed):
+    "How often each of n clusters is drawn in each replicate, (draws, n); remembered, since most groups of a table have as many."
+    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), draws)
+
 def cluster_means(
     values: np.ndarray,  # (rows,)
     clusters: np.ndarray,  # int (rows,)
@@ -88,7 +94,7 @@ def cluster_means(
     "Bootstrap replicates of a mean, resampling clusters."
     _, clusters = np.unique(clusters, return_inverse=True)
     sums, counts = np.bincount(clusters, values), np.bincount(clusters)
-    weights = np.random.default_rng(seed).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), draws)
+    weights = _times_drawn(len(counts), draws, seed)
     return (weights @ sums) / (weights @ counts)
 
 def interval(replicates: np.ndarray, level: float = 0.95) -> tuple[float, float]:
