@@ -30,7 +30,7 @@ class _Pass(nn.Module):
 
     def forward(self, tokens, noise, full_depth):
         out = self.model.run(tokens, self.model.memory("masked"), noise=noise, full_depth=full_depth)
-        return out.logits, out.exit_probs, out.depth, out.expected_depth
+        return tuple(part for part in (out.logits, out.exit_probs, out.depth, out.expected_depth, out.step_logits) if part is not None)
 
 def forward_stacked(
     model,  # the architecture; its own weights play no part

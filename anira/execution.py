@@ -54,6 +54,7 @@ def recur(
     halting,  # decides who takes which step
     full_depth: bool = False,  # ignore halting: every token takes every step
     counterfactual: bool = True,  # gradient through the step that a token which has left would have taken
+    trail: list | None = None,  # receives the states (n, L, width) after every step
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # final states (n, L, width), depth (n, L), exit_probs (n, L, D)
     "Apply the core, computing every token at every step."
     h, depth = e, torch.zeros_like(real, dtype=torch.long)
@@ -64,6 +65,7 @@ def recur(
         moved = torch.where(active[..., None], x, h)
         if soft is not None: moved = moved + ((soft - soft.detach()) * (real if counterfactual else active))[..., None].to(x.dtype) * (x - h)
         h, depth = moved, depth + active
+        if trail is not None: trail.append(h)
         seen = view(parts, halting, h, rope, partial(memory.attend, step=d, active=active)) if d < halting.max_depth else h
         state = halting.observe(state, seen, d)
     return h if full_depth else halting.finish(state, h), depth, halting.exit_probs(state)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RULES', 'HALTING', 'survival', 'expected_depth', 'depth_by_rule', 'Halting', 'GivenDepths', 'FixedHalting', 'Decider',
            'EarlyHalting', 'from_hazards', 'OnlineHalting', 'HybridHalting', 'RandomHalting', 'RouterHalting',
-           'ActHalting']
+           'ActHalting', 'PonderHalting']
 
 # %% ../nbs/13_halting.ipynb #b1bcba8f
 import torch
@@ -51,6 +51,7 @@ class Halting(nn.Module):
     early = False  # True if `start` alone decides every depth
     reads = "state"  # what `observe` is shown: "state", or "output", the logits that the state would give
     price = "kl"  # what training charges for depth, a name in anira.objective.PRICES
+    loss = "sampled"  # where training reads the answer: "sampled", at the depth that was taken, or "expected", after every step, weighted by q
 
     def __init__(self, config):
         super().__init__()
@@ -238,5 +239,15 @@ def _accumulate(self, state, h, d):
 
 ActHalting.observe = _accumulate
 
+# %% ../nbs/13_halting.ipynb #4d46c116
+class PonderHalting(OnlineHalting):
+    "Online hazards, learnt from the loss after every step; nobody leaves in training."
+    noise_width, loss = 0, "expected"
+    def start(self, e, rule, threshold, noise):
+        if rule != "sample": return super().start(e, rule, threshold, noise)
+        return super().start(e, "threshold", 2.0, None)  # a level that no CDF reaches: "sample" is what training does
+
+    def soft(self, state, d): return None
+
 # %% ../nbs/13_halting.ipynb #9469d85b
-HALTING = {"fixed": FixedHalting, "early": EarlyHalting, "online": OnlineHalting, "hybrid": HybridHalting, "random": RandomHalting, "router": RouterHalting, "act": ActHalting}
+HALTING = {"fixed": FixedHalting, "early": EarlyHalting, "online": OnlineHalting, "hybrid": HybridHalting, "random": RandomHalting, "router": RouterHalting, "act": ActHalting, "ponder": PonderHalting}

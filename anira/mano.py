@@ -21,6 +21,7 @@ class ManoOptions(TaskOptions):
     modulus: int = setting(23, "arithmetic is modulo this number p", low=2)
     operations: str = setting("+-*", "the operations to draw from, any of + - *")
     length_token: bool = setting(True, "state the number of operations at the start, as in the original")
+    size_power: float = setting(0.0, "training draws size L with weight L to this power; 0, the original: all sizes alike", low=0.0)
 
     def validate(self):
         if not self.operations or set(self.operations) - set("+-*") or len(set(self.operations)) < len(self.operations):
@@ -103,6 +104,7 @@ class Mano(Task):
 
     @property
     def first_value(self): return self.n_special + len(self.options.operations)
+    def size_weights(self, sizes): return sizes**self.options.size_power
 
 # %% ../nbs/02_mano.ipynb #90e274c2
 def _generate(self, sizes, rng) -> Batch:

@@ -69,6 +69,7 @@ class AniraOutput:
     exit_probs: torch.Tensor  # (n, L, D), float32, sums to 1
     depth: torch.Tensor  # int64 (n, L), steps executed; 0 on padding
     expected_depth: torch.Tensor  # (n, L), Σ d·q_d
+    step_logits: torch.Tensor | None = None  # (D, n, L, vocab_size), what each step would answer; only where training asks for it
 
 # %% ../nbs/16_model.ipynb #1c061303
 class Anira(nn.Module):
@@ -103,9 +104,12 @@ def _run(self, tokens, memory, rule=None, threshold=None, depth=None, full_depth
     e = self.read(tokens, rope, memory.attend)
     halting = self.halting if depth is None else GivenDepths(self.config.max_depth)
     state = halting.start(e if depth is None else depth, *self.decision(halting, tokens, rule, threshold, noise))
-    recurrence = recur_packed if isinstance(memory, PackedMemory) else partial(recur, counterfactual=counterfactual)
+    trail = [] if self.training and halting.loss == "expected" and not full_depth else None
+    recurrence = recur_packed if isinstance(memory, PackedMemory) else partial(recur, counterfactual=counterfactual, trail=trail)
     h, depth, q = recurrence(self, e, state, rope, memory, real, halting, full_depth)
-    return AniraOutput(self.write(h, rope, memory.attend), q, depth, expected_depth(q))
+    logits = self.write(h, rope, memory.attend)
+    steps = None if trail is None else torch.stack([*(self.write(x, rope, RowMemory().attend) for x in trail[:-1]), logits])
+    return AniraOutput(logits, q, depth, expected_depth(q), steps)
 
 Anira.rope, Anira.read, Anira.write, Anira.run = _rope, _read, _write, _run
 

@@ -57,7 +57,9 @@ def loss_sums(
     "Summed cross-entropy on the answer and summed price of depth over all tokens."
     real = tokens != pad_id
     targets = tokens.roll(-1, 1)
-    ce = F.cross_entropy(out.logits[answer_mask].float(), targets[answer_mask], reduction="sum")
+    each = lambda logits: F.cross_entropy(logits[answer_mask].float(), targets[answer_mask], reduction="none")
+    if out.step_logits is None: ce = each(out.logits).sum()
+    else: ce = (out.exit_probs[answer_mask] * torch.stack([each(logits) for logits in out.step_logits], -1)).sum()
     total = lambda x: (x * real).sum()
     priced = total(ponder_kl(out.exit_probs, prior_base)) if choose(price, PRICES, "price") == "kl" else real.sum() * balance(out.exit_probs[real], prior_base)
     return dict(ce=ce, kl=priced, depth=total(out.depth), expected_depth=total(out.expected_depth.detach()))

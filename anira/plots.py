@@ -26,6 +26,7 @@ VARIANTS = {  # variant -> how it is drawn and called
     "router": dict(color="#8C510A", marker="^", linestyle="--", label="router"),
     "random": dict(color="#56B4E9", marker="v", linestyle=":", label="random depth"),
     "act": dict(color="#009E73", marker="X", linestyle="--", label="ACT"),
+    "ponder": dict(color="#882255", marker="P", linestyle="--", label="PonderNet"),
     "fixed": dict(color="#666666", marker="D", linestyle=":", label="fixed depth"),
 }
 SPLITS = {"trained": "#ffffff", "interpolation": "#fff2cc", "extrapolation": "#f3e1e1"}  # split -> background

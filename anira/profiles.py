@@ -50,6 +50,7 @@ class RunConfig(Config):
     def validate(self):
         choose(self.task, TASKS, "task"); choose(self.variant, HALTING, "variant")
         if self.compile and self.execution == "packed": raise ValueError("execution = 'packed' is not valid with compile = True: its shapes change at every step, so set compile=False")
+        if HALTING[self.variant].loss == "expected" and self.execution == "packed": raise ValueError(f"execution = 'packed' is not valid with variant = '{self.variant}': its loss reads every token after every step, so set execution=masked")
         resolved = dict(task_options=self.make_task().options, model=self.model_config())
         for name, settings in resolved.items():
             typed = settings.to_dict()

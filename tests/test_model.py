@@ -274,7 +274,7 @@ def test_straight_through_gradients_equal_those_of_the_explicit_formula(halting,
     got, expected = (torch.autograd.grad(loss(*pair), list(model.parameters())) for pair in ((out.logits, out.exit_probs), (logits, q)))
     for (name, _), a, b in zip(model.named_parameters(), got, expected): torch.testing.assert_close(a, b, atol=2e-4, rtol=1e-4, msg=lambda m: f"{name}: {m}")
 
-@pytest.mark.parametrize("halting", ("early", "online", "hybrid", "router"))
+@pytest.mark.parametrize("halting", ("early", "online", "hybrid", "router", "ponder"))
 def test_cross_entropy_alone_reaches_the_halting_head_only_through_sampled_gates(halting):
     model, tokens = build(2, halting=halting), sequences(1, [8, 8, 8])
     mask = torch.zeros_like(tokens, dtype=torch.bool); mask[:, 4:7] = True
@@ -284,6 +284,20 @@ def test_cross_entropy_alone_reaches_the_halting_head_only_through_sampled_gates
     model.train()
     assert head_gradient(noise=noise_for(model, tokens)) > 1e-4
     assert head_gradient(noise=noise_for(model, tokens), full_depth=True) == 0
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_expected_loss_reads_every_token_at_every_depth_and_weights_it_by_its_own_q(seed):
+    model, tokens = build(seed, halting="ponder", max_depth=4, n_coda=2).train(), sequences(seed, [8, 6, 8])
+    mask = torch.zeros_like(tokens, dtype=torch.bool); mask[0, 4:7] = mask[1, 3:5] = mask[2, 6] = True
+    out = model(tokens)
+    assert torch.equal(out.depth, 4 * (tokens != 0)) and out.exit_probs[mask].std(0).max() > 1e-3
+    ce = 0.0
+    for d in range(1, 5):
+        alone = model.eval()(tokens, depth=torch.full_like(tokens, d)).logits
+        torch.testing.assert_close(out.step_logits[d - 1][tokens != 0], alone[tokens != 0], atol=1e-5, rtol=1e-5)
+        for i, t in mask.nonzero().tolist(): ce -= out.exit_probs[i, t, d - 1] * alone[i, t].log_softmax(-1)[tokens[i, t + 1]]
+    torch.testing.assert_close(loss_sums(out, tokens, mask, 1.1)["ce"], ce)
+    assert model(tokens).step_logits is None and model.train()(tokens, full_depth=True).step_logits is None
 
 # ---- objective ----
 
