@@ -7,7 +7,8 @@ define newline
 
 endef
 REQUEST = $(foreach name,PROFILE SEEDS TASKS VARIANTS CORES GPUS SLURM DRY,$(call given,$(name)))
-given = $(1)='$(subst $(newline), ,$(subst ','\'',$(value $(1))))'
+given = $(1)=$(call quoted,$(1))
+quoted = '$(subst $(newline), ,$(subst ','\'',$(value $(1))))'
 unexport FROM PROFILE SEEDS TASKS VARIANTS CORES GPUS SLURM DRY
 
 VENV := .venv
@@ -16,7 +17,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv reproduce sweep bench test soak test-slurm test-colab docs lab text sync refresh export clean-nbs verify cards crate
+.PHONY: help venv reproduce sweep search bench test soak test-slurm test-colab docs lab text sync refresh export clean-nbs verify cards crate
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s%s\n", $$1, $$2}' Makefile
@@ -40,6 +41,9 @@ sweep: ## train and trace what is not shipped; SEEDS=0-4 TASKS=mano VARIANTS=onl
 	@$(PYTHON) workflow/launch.py --check sweep $(REQUEST)
 	@$(MAKE) --no-print-directory venv
 	@$(BIN)/python workflow/launch.py sweep $(REQUEST)
+
+search: $(STAMP) ## try settings around those of PROFILE=laptop, for each variant apart; shipped trials are not touched
+	@$(BIN)/python -m anira.search --profile $(if $(value PROFILE),$(call quoted,PROFILE),laptop)
 
 bench: $(STAMP) ## measure the benchmarks anew, in place, and redraw figures/benchmarks
 	@$(BIN)/python -m anira.reproduce refresh $$(find nbs/benchmarks -name '*.ipynb' -not -path '*/.*' | sort)
