@@ -110,11 +110,12 @@ def alignment(
     draws: int = 500,
     seed: int = 0,
 ) -> tuple[float, np.ndarray]:  # ρ, and its bootstrap replicates (draws,)
-    "Spearman's ρ between an instance's complexity and the mean depth of its answer, resampling instances."
+    "Spearman's ρ between an instance's complexity and the mean depth of its answer, resampling instances; 0 where depth never varies."
+    order = lambda complexity, depth: spearman(complexity, depth) if np.ptp(depth) else 0.0
     per = table.groupby(["checkpoint", "instance"])[[complexity, depth]].mean().to_numpy()
     rng = np.random.default_rng(seed)
-    replicates = [spearman(*per[rng.integers(0, len(per), len(per))].T) for _ in range(draws)]
-    return spearman(*per.T), np.array(replicates)
+    replicates = [order(*per[rng.integers(0, len(per), len(per))].T) for _ in range(draws)]
+    return order(*per.T), np.array(replicates)
 
 # %% ../nbs/24_analysis.ipynb #b172e618
 def over_seeds(

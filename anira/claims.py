@@ -83,6 +83,8 @@ REVISIONS = [
          why="an average let models pass that had not learnt their largest size; one seed cannot say how often"),
     dict(date="2026-11-22", time="13:30", claims="C1, C2, C2b", rule="judged on MANO and BREVO only", why="other tasks join the traces for claims of their own"),
     dict(date="2026-11-22", time="13:30", claims="C6", rule="fixed as it stands", why="LANO can be trained and traced"),
+    dict(date="2026-11-22", time="20:06", claims="C1", rule="a run whose depth never varies counts as ρ = 0, where it left the claim inconclusive before",
+         why="ρ is undefined there, but a depth that never moves is aligned with nothing; early halting had given every MANO answer all steps in the runs seen so far"),
 ]
 pd.DataFrame(REVISIONS)
 
