@@ -6,13 +6,13 @@
 __all__ = ['make_traces', 'Experiment', 'find_traces', 'open_experiment']
 
 # %% ../nbs/28_experiments.ipynb #e226306a
-import fcntl
+import fcntl, os
 from dataclasses import dataclass
 from pathlib import Path
 
 from .checkpoint import verify_folder
 from .profiles import grid, run_config, run_name
-from .reproduce import check_parameters, project_root
+from .reproduce import KEPT_FIGURES, check_parameters, project_root
 from .tracing import TABLES, trace_checkpoint
 from .training import train
 
@@ -58,6 +58,6 @@ def open_experiment(
     given, root = check_parameters(namespace), project_root()
     committed = root / "data" / given["profile"] / "traces"
     traces = Path(given["traces"]) if given["traces"] else find_traces(given["profile"], root) if reads_traces else committed
-    shipped = traces == root / "data" / "laptop" / "traces"
-    figures = Path(given["figures"]) if given["figures"] else root / "figures" if shipped else root / "runs" / given["profile"] / "figures"
+    kept = os.environ.get(KEPT_FIGURES) if traces == root / "data" / "laptop" / "traces" else None
+    figures = Path(given["figures"] or kept or root / "runs" / given["profile"] / "figures")
     return Experiment(given["profile"], traces, figures)
