@@ -132,10 +132,15 @@ def test_training_draws_trained_sizes_only():
     assert fits(Counter(sizes.tolist()), {n: Fraction(1, 4) for n in (1, 3, 4, 6)})
     assert task.train_sizes == [1, 3, 4, 6] and [task.split(n) for n in (1, 2, 5, 7)] == ["trained", "interpolation", "interpolation", "extrapolation"]
 
+def test_sizes_may_be_drawn_by_a_power_of_themselves():
+    task = Mano(max_size=4, held_out=(3,), modulus=5, size_power=2)
+    sizes = np.concatenate([task.batch(500, 0, step).sizes for step in range(16)])
+    assert fits(Counter(sizes.tolist()), {1: Fraction(1, 21), 2: Fraction(4, 21), 4: Fraction(16, 21)})
+
 # ---- determinism ----
 
 CASES = ({}, dict(max_size=5, modulus=7, length_token=False, held_out=(3,)))
-GOLDEN = ("1a41cbc53852903e", "68beda819902e208")
+GOLDEN = ("bf1c9607212c6884", "85c3e6cc51f7a5a8")
 
 @pytest.mark.parametrize("i", range(len(CASES)))
 def test_batches_never_change(i): assert fingerprint("mano", CASES[i]) == GOLDEN[i]

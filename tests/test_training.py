@@ -69,11 +69,9 @@ def resumes_bit_for_bit(config, folder):
         assert (last / "optimizer.safetensors").read_bytes() == (now / "optimizer.safetensors").read_bytes() and timeless(last) == timeless(now)
     return len(states)
 
-@pytest.mark.parametrize("execution", EXECUTIONS)
-@pytest.mark.parametrize("variant", HALTING)
+@pytest.mark.parametrize("variant,execution", [(v, e) for v in HALTING for e in EXECUTIONS if not (e == "packed" and HALTING[v].loss == "expected")])
 @pytest.mark.parametrize("task", TASKS)
 def test_a_resumed_run_ends_bit_for_bit_like_one_that_was_not_stopped(task, variant, execution, tmp_path):
-    if execution == "packed" and HALTING[variant].loss == "expected": pytest.skip("refused by the configuration, with a sentence")
     config = small(task, variant, execution=execution, steps=4, batch_size=3, eval_every=2, eval_instances=1, save_every=1, optimizer="muon", full_depth_fraction=0.5, length_groups=2)
     assert resumes_bit_for_bit(config, tmp_path) == 2
 
