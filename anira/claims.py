@@ -7,7 +7,7 @@ __all__ = ['CLAIMS', 'REVISIONS', 'VERDICTS', 'DRAWS', 'LMG_DRAWS', 'MIN_INSTANC
            'README_MARKS', 'Claim', 'judge', 'combine', 'finding', 'runs_of', 'judge_alignment', 'fall_beyond',
            'rise_beyond', 'fall_inside', 'judge_unseen_sizes', 'timing_population', 'group_shares', 'judge_timing',
            'judge_language', 'accuracy_by_size', 'trained_accuracy', 'countable', 'left_out', 'findings', 'scope',
-           'ledger', 'as_text', 'as_markdown', 'into_readme', 'main']
+           'command', 'ledger', 'as_text', 'as_markdown', 'into_readme', 'main']
 
 # %% ../nbs/26_claims.ipynb #e6a3041d
 import sys
@@ -20,6 +20,9 @@ from .analysis import (STATE, alignment, answer_tokens, cluster_means, correlati
                             over_runs, regression_columns, variance_shares)
 from .checkpoint import write_bytes
 from .config import CommandLine, refuse
+from .profiles import grid
+from .sweeps import estimated_seconds, recorded_cost
+from .training import clock
 
 # %% ../nbs/26_claims.ipynb #7c1d9495
 @dataclass(frozen=True)
@@ -287,18 +290,36 @@ def scope(own: pd.DataFrame) -> str:
     return f"{count} seed{'' if count == '1' else 's'} per model" + (f": a verdict needs {MIN_SEEDS}" if seeds.min() < MIN_SEEDS else "")
 
 # %% ../nbs/26_claims.ipynb #345a623c
+def command(
+    claim: Claim,
+    root,  # the project's folder, with the recorded runs
+    profile: str = "laptop",
+) -> str:  # empty for a claim about a task that the profile does not have
+    "What to type to train the fewest runs that a verdict may rest on, and what that would cost."
+    runs = [run for run in grid(profile, range(MIN_SEEDS)) if run[0] in claim.tasks]
+    if not runs: return ""
+    each = [found.seconds if (found := recorded_cost(profile, *run[:2], root)) else estimated_seconds(profile, *run[:2], root) for run in runs]
+    cost = "cost unknown" if None in each else f"about {clock(sum(each))} on one core"
+    return f"`make sweep{'' if profile == 'laptop' else f' PROFILE={profile}'} TASKS={','.join(claim.tasks)} SEEDS=0-{MIN_SEEDS - 1}` would run it ({cost})"
+
+# %% ../nbs/26_claims.ipynb #3c2eabaf
 def _number(r):
     "A finding's value with its interval, if it has one."
     return f"{r.value:.2f}" + ("" if np.isnan(r.low) else f" [{r.low:.2f}, {r.high:.2f}]")
 
-def ledger(found: pd.DataFrame) -> pd.DataFrame:
+def ledger(
+    found: pd.DataFrame,  # from `findings`
+    root=".",  # the project's folder, for what it would cost to run what was not run
+) -> pd.DataFrame:
     "One row per claim: statistics with intervals, verdict, and what it rests on."
     rows = []
     for claim in CLAIMS:
         own = found[found.claim == claim.id] if len(found) else found
         numbers = "; ".join(f"{r.task} {r.variant}, {r.statistic}: {_number(r)}" for r in own.itertuples())
-        rows.append(dict(claim=claim.id, says=claim.says, verdict=combine(list(own.verdict) if len(own) else []), rule=claim.rule,
-                         statistics=numbers or "—", instances=int(own.instances.sum()) if len(own) else 0, scope=scope(own),
+        verdict = combine(list(own.verdict) if len(own) else [])
+        missing = command(claim, root) if verdict == "not run" else ""
+        rows.append(dict(claim=claim.id, says=claim.says, verdict=verdict, rule=claim.rule, statistics=numbers or "—", instances=int(own.instances.sum()) if len(own) else 0,
+                         scope=scope(own) + (f": {missing}" if missing else ""),
                          source=claim.source, paper=claim.paper, notebook=claim.notebook))
     return pd.DataFrame(rows)
 

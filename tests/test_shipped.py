@@ -18,7 +18,7 @@ RUNS = sorted(p.parent.name for p in DATA.glob("checkpoints/*/manifest.json"))
 
 
 def test_the_main_grid_is_shipped():
-    assert {run_name(*run) for run in grid("laptop")} <= set(RUNS)
+    assert {run_name(*run) for run in grid("laptop") if run[0] in ("mano", "brevo")} <= set(RUNS)
 
 
 @pytest.mark.parametrize("run", RUNS)
