@@ -90,7 +90,7 @@ PROFILES = {
         "brevo": dict(batch_size=64, length_groups=3, model=dict(max_depth=6),
                       task_options=dict(max_size=7, held_out=(6,), beyond=(8, 9, 10))),
         "lano": dict(length_groups=3, task_options=dict(max_size=4, held_out=(3,), beyond=(5,))),
-        "search": {"brevo": dict(steps=1200, ramp_steps=300, eval_instances=200, task_options=dict(max_size=5, held_out=(4,), beyond=(6,)))},
+        "search": {"brevo": dict(steps=800, ramp_steps=200, eval_instances=200, task_options=dict(max_size=5, held_out=(4,), beyond=(6,)))},
         "trace_instances": 1000,
     },
     "gpu": {

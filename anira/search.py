@@ -17,7 +17,7 @@ from .profiles import GRID_VARIANTS, PROFILES, RunConfig, run_config
 from .training import Stopped, train
 
 # %% ../nbs/33_search.ipynb #fb63e561
-TRIED = dict(ponder_weight=(0.01, 0.1), prior_base=(1.0, 1.3), rate=(0.5, 2.0))  # setting -> values beside the profile's own
+TRIED = dict(ponder_weight=(0.01, 0.1), prior_base=(1.3,), rate=(0.5, 2.0))  # setting -> values beside the profile's own
 
 def trials(
     profile: str,  # a name in PROFILES
