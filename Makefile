@@ -43,7 +43,7 @@ sweep: ## train and trace what is not shipped; SEEDS=0-4 TASKS=mano VARIANTS=onl
 	@$(BIN)/python workflow/launch.py sweep $(REQUEST)
 
 search: $(STAMP) ## try settings around those of PROFILE=laptop, for each variant apart; shipped trials are not touched
-	@$(BIN)/python -m anira.search --profile $(if $(value PROFILE),$(call quoted,PROFILE),laptop)
+	@$(BIN)/python -m anira.tuning --profile $(if $(value PROFILE),$(call quoted,PROFILE),laptop)
 
 bench: $(STAMP) ## measure the benchmarks anew, in place, and redraw figures/benchmarks
 	@$(BIN)/python -m anira.reproduce refresh $$(find nbs/benchmarks -name '*.ipynb' -not -path '*/.*' | sort)

@@ -68,6 +68,7 @@ def test_library_modules_depend_in_one_direction():
     for i, name in enumerate(order):
         imported = re.findall(r"^ *from \.(\w+) import", (ROOT / "anira" / f"{name}.py").read_text(), re.M)
         assert set(imported) <= set(order[:i]), name
+    assert not set(order) & {"index", "search", "genindex", "findings", "library"}, "the site has a page of that name already"
 
 
 # Files
