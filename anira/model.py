@@ -105,6 +105,7 @@ def _run(self, tokens, memory, rule=None, threshold=None, depth=None, full_depth
     halting = self.halting if depth is None else GivenDepths(self.config.max_depth)
     state = halting.start(e if depth is None else depth, *self.decision(halting, tokens, rule, threshold, noise))
     trail = [] if self.training and halting.loss == "expected" and not full_depth else None
+    if trail is not None and isinstance(memory, PackedMemory): raise ValueError(f"execution = 'packed' is not valid while halting = '{self.config.halting}' trains, whose loss reads every token after every step: use 'masked'")
     recurrence = recur_packed if isinstance(memory, PackedMemory) else partial(recur, counterfactual=counterfactual, trail=trail)
     h, depth, q = recurrence(self, e, state, rope, memory, real, halting, full_depth)
     logits = self.write(h, rope, memory.attend)

@@ -100,6 +100,7 @@ PROFILES = {
         "clrs": dict(task_options=dict(max_size=10, held_out=(7,), beyond=(11, 12), values=16)),
         "lano": dict(task_options=dict(max_size=5, held_out=(4,), beyond=(6,))),
         "depo": dict(model=dict(max_depth=12), task_options=dict(max_size=20, held_out=(11, 15), beyond=(22, 25), max_hops=6)),
+        "search": {"brevo": dict(steps=10000)},
         "trace_instances": 1000,
     },
     "paper": {
@@ -110,6 +111,7 @@ PROFILES = {
         "clrs": dict(task_options=dict(max_size=16, held_out=(8, 12), beyond=(18, 20))),
         "lano": dict(task_options=dict(max_size=6, held_out=(4,), beyond=(7,), prompt_share=0.0)),
         "depo": dict(model=dict(max_depth=12), task_options=dict(max_size=30, held_out=(12, 21), beyond=(33, 36), max_hops=8)),
+        "search": {"brevo": dict(steps=25000)},
         "trace_instances": 2000,
     },
 }

@@ -24,8 +24,8 @@ def trials(
     task: str,  # a name in TASKS
     variant: str,  # a name in HALTING
 ) -> dict:  # name -> RunConfig; the profile's own settings first
-    "Every trial of one search; raises ValueError where the profile has no search of this task."
-    listed = PROFILES[choose(profile, PROFILES, "profile")].get("search", {})
+    "Every trial of one search; raises ValueError for a task that the profile has no search of."
+    listed = PROFILES[choose(profile, PROFILES, "profile")]["search"]
     base = run_config(task, variant, profile, **listed[choose(task, listed, f"task that the {profile} profile searches settings for")])
     scaled = lambda by: dict(learning_rate=base.learning_rate * by, muon_learning_rate=base.muon_learning_rate * by)
     changed = {f"{name}-{value:g}": scaled(value) if name == "rate" else {name: value} for name, values in TRIED.items() for value in values}

@@ -298,6 +298,7 @@ def test_the_expected_loss_reads_every_token_at_every_depth_and_weights_it_by_it
         for i, t in mask.nonzero().tolist(): ce -= out.exit_probs[i, t, d - 1] * alone[i, t].log_softmax(-1)[tokens[i, t + 1]]
     torch.testing.assert_close(loss_sums(out, tokens, mask, 1.1)["ce"], ce)
     assert model(tokens).step_logits is None and model.train()(tokens, full_depth=True).step_logits is None
+    with pytest.raises(ValueError, match="'packed' is not valid while halting = 'ponder' trains"): model(tokens, execution="packed")
 
 # ---- objective ----
 
