@@ -79,8 +79,7 @@ PROFILES = {
         "clrs": dict(task_options=dict(max_size=5, held_out=(4,), beyond=(6,), values=8)),
         "lano": dict(task_options=dict(max_size=3, held_out=(2,), beyond=(4,))),
         "depo": dict(task_options=dict(max_size=5, held_out=(4,), beyond=(6,), max_hops=2)),
-        "search": {"brevo": dict(steps=12)},
-        "trace_instances": 40,
+        "search": {"brevo": dict(steps=12)}, "trace_instances": 40,
     },
     "laptop": {
         "common": dict(steps=4000, optimizer="muon", compile=True, eval_every=250, eval_instances=100),
@@ -90,8 +89,7 @@ PROFILES = {
         "brevo": dict(batch_size=64, length_groups=3, model=dict(max_depth=6),
                       task_options=dict(max_size=7, held_out=(6,), beyond=(8, 9, 10))),
         "lano": dict(length_groups=3, task_options=dict(max_size=4, held_out=(3,), beyond=(5,))),
-        "search": {"brevo": dict(steps=800, ramp_steps=200, eval_instances=200, task_options=dict(max_size=5, held_out=(4,), beyond=(6,)))},
-        "trace_instances": 1000,
+        "search": {"brevo": dict(steps=800, ramp_steps=200, eval_instances=200, task_options=dict(max_size=5, held_out=(4,), beyond=(6,)))}, "trace_instances": 1000,
     },
     "gpu": {
         "common": dict(steps=60000, device="cuda", precision="bf16", compile=True, batch_size=256, model=dict(width=256, n_heads=8)),
@@ -100,8 +98,7 @@ PROFILES = {
         "clrs": dict(task_options=dict(max_size=10, held_out=(7,), beyond=(11, 12), values=16)),
         "lano": dict(task_options=dict(max_size=5, held_out=(4,), beyond=(6,))),
         "depo": dict(model=dict(max_depth=12), task_options=dict(max_size=20, held_out=(11, 15), beyond=(22, 25), max_hops=6)),
-        "search": {"brevo": dict(steps=10000)},
-        "trace_instances": 1000,
+        "search": {"brevo": dict(steps=10000)}, "trace_instances": 1000,
     },
     "paper": {
         "common": dict(steps=250000, device="cuda", precision="bf16", compile=True, batch_size=256, warmup_steps=2000, ramp_steps=10000,
@@ -111,8 +108,7 @@ PROFILES = {
         "clrs": dict(task_options=dict(max_size=16, held_out=(8, 12), beyond=(18, 20))),
         "lano": dict(task_options=dict(max_size=6, held_out=(4,), beyond=(7,), prompt_share=0.0)),
         "depo": dict(model=dict(max_depth=12), task_options=dict(max_size=30, held_out=(12, 21), beyond=(33, 36), max_hops=8)),
-        "search": {"brevo": dict(steps=25000)},
-        "trace_instances": 2000,
+        "search": {"brevo": dict(steps=25000)}, "trace_instances": 2000,
     },
 }
 
