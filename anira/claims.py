@@ -296,10 +296,10 @@ def command(
     profile: str = "laptop",
 ) -> str:  # empty for a claim about a task that the profile does not have
     "What to type to train the fewest runs that a verdict may rest on, and what that would cost."
-    runs = [run for run in grid(profile, range(MIN_SEEDS)) if run[0] in claim.tasks]
-    if not runs: return ""
-    each = [found.seconds if (found := recorded_cost(profile, *run[:2], root)) else estimated_seconds(profile, *run[:2], root) for run in runs]
-    cost = "cost unknown" if None in each else f"about {clock(sum(each))} on one core"
+    models = [run[:2] for run in grid(profile) if run[0] in claim.tasks]
+    if not models: return ""
+    each = [found.seconds if (found := recorded_cost(profile, *model, root)) else estimated_seconds(profile, *model, root) for model in models]
+    cost = "cost unknown" if None in each else f"about {clock(MIN_SEEDS * sum(each))} on one core"
     return f"`make sweep{'' if profile == 'laptop' else f' PROFILE={profile}'} TASKS={','.join(claim.tasks)} SEEDS=0-{MIN_SEEDS - 1}` would run it ({cost})"
 
 # %% ../nbs/26_claims.ipynb #3c2eabaf

@@ -48,23 +48,28 @@ def disk(*folders) -> tuple:
     return len(sizes), sum(sizes)
 
 # %% ../nbs/22a_sweeps.ipynb #76171d5d
-def _one_cost(checkpoint, traces) -> tuple:
-    "Seconds, bytes and hardware of one finished run, or None if it has no readable manifest."
-    try: manifest = json.loads((checkpoint / "manifest.json").read_text())
-    except (OSError, ValueError): return None
+def _finished(profile, root, runs="*") -> list:
+    "Folder and manifest of every run, shipped or made here, that has a readable one."
+    found = []
+    for folder in (p for kind in ("data", "runs") for p in sorted((Path(root) / kind / profile / "checkpoints").glob(runs))):
+        try: found.append((folder, json.loads((folder / "manifest.json").read_text())))
+        except (OSError, ValueError): pass
+    return found
+
+def _bytes(checkpoint, manifest) -> float:
+    "Disk that one run takes while it can be resumed, its traces included."
     state = 0 if (checkpoint / "state").is_dir() else KEPT_BYTES_PER_PARAMETER * manifest["n_parameters"]
-    return manifest["cost"]["seconds"], disk(checkpoint, traces)[1] + state, manifest["provenance"]["hardware"]
+    return disk(checkpoint, checkpoint.parent.parent / "traces" / checkpoint.name)[1] + state
 
 def recorded_cost(
     profile: str, task: str, variant: str,
     root,  # the project's folder, with data/ and runs/
 ) -> Cost | None:  # None: no such run was ever finished here or shipped
     "Average cost of the finished runs of one profile, task and variant."
-    folders = [p for kind in ("data", "runs") for p in sorted((Path(root) / kind / profile / "checkpoints").glob(f"{task}-{variant}-s*"))]
-    found = [cost for p in folders if (cost := _one_cost(p, p.parent.parent / "traces" / p.name))]
+    found = _finished(profile, root, f"{task}-{variant}-s*")
     if not found: return None
-    seconds, sizes, hardware = zip(*found)
-    return Cost(sum(seconds) / len(found), sum(sizes) / len(found), len(found), ", ".join(sorted(set(hardware))))
+    hardware = {m["provenance"]["hardware"] for _, m in found}
+    return Cost(sum(m["cost"]["seconds"] for _, m in found) / len(found), sum(_bytes(*run) for run in found) / len(found), len(found), ", ".join(sorted(hardware)))
 
 # %% ../nbs/22a_sweeps.ipynb #03cb4124
 def estimated_seconds(
@@ -72,7 +77,7 @@ def estimated_seconds(
     root,  # the project's folder, with data/ and runs/
 ) -> float | None:  # None: no run of the profile was ever finished here or shipped
     "Training time of a run of which none was recorded, by its tokens and depth."
-    found = [json.loads(p.read_text()) for kind in ("data", "runs") for p in sorted((Path(root) / kind / profile / "checkpoints").glob("*/manifest.json"))]
+    found = [manifest for _, manifest in _finished(profile, root)]
     if not found: return None
     work = lambda tokens, config: tokens * config.model_config().max_depth
     rates = [m["cost"]["seconds"] / work(m["cost"]["tokens"], RunConfig.from_dict(m["config"])) for m in found]

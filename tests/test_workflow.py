@@ -93,10 +93,10 @@ def planned(project, source, seeds="[0]"):
     return {name: int(n) for name, n in (line.split() for line in counts.group(1).splitlines())} if counts else {}
 
 @pytest.mark.parametrize("source, expected", [
-    ("traces", dict(all=1, draw=1, claims=1)),
-    ("checkpoints", dict(all=1, draw=1, claims=1, trace=2)),
+    ("traces", dict(all=1, draw=2)),
+    ("checkpoints", dict(all=1, draw=2, trace=2)),
     ("sweep", dict(runs=1, take=2, trace=GRID - 2, train=GRID - 2)),
-    ("training", dict(all=1, draw=1, claims=1, trace=GRID, train=GRID)),
+    ("training", dict(all=1, draw=2, trace=GRID, train=GRID)),
 ])
 def test_workflow_plans(small_project, source, expected):
     assert planned(small_project, source) == expected
