@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['PLAIN', 'KEPT_FIGURES', 'project_root', 'inside', 'ParameterError', 'one_sentence', 'check_values',
            'check_parameters', 'Parameter', 'declared_parameters', 'kernel_sockets', 'NotebookError', 'execute',
-           'run_notebook', 'clean_outputs', 'keeping_figures', 'refresh', 'source_notebooks', 'stable_notebooks',
-           'changed_notebooks', 'find_notebook', 'describe', 'main']
+           'run_notebook', 'clean_outputs', 'refresh', 'source_notebooks', 'stable_notebooks', 'changed_notebooks',
+           'find_notebook', 'describe', 'main']
 
 # %% ../nbs/27_reproduce.ipynb #77e81c95
 import ast, contextlib, json, os, re, subprocess, sys, tempfile, time, typing
@@ -139,6 +139,7 @@ class NotebookError(RuntimeError):
 def execute(
     notebook,  # path of a notebook
     folder=None,  # where its code runs; its own folder if left out
+    **environment,  # variables that its kernel gets besides
 ):  # the executed notebook, as nbformat's object
     "Execute a notebook as it stands, leaving the file alone."
     import nbformat
@@ -149,7 +150,7 @@ def execute(
     with kernel_sockets() as config:
         client = NotebookClient(nb, timeout=None, kernel_name="python3", config=config, coalesce_streams=True, record_timing=False,
                                 resources={"metadata": {"path": str(folder or Path(notebook).resolve().parent)}})
-        try: client.execute()
+        try: client.execute(env={**os.environ, **environment})
         except CellExecutionError as error: raise NotebookError(f"{notebook} failed in the cell\n\n{_failed_cell(nb)}\n\n{error.ename}: {error.evalue}") from None
         except DeadKernelError: raise NotebookError(f"{notebook} failed: its kernel died, perhaps for want of memory") from None
     return nb
@@ -230,16 +231,6 @@ def clean_outputs(
 # %% ../nbs/27_reproduce.ipynb #b010ad34
 KEPT_FIGURES = "ANIRA_FIGURES"  # names the folder of committed figures, to notebooks that are being refreshed
 
-@contextlib.contextmanager
-def keeping_figures():
-    "Kernels that start meanwhile draw into the committed folder."
-    before, os.environ[KEPT_FIGURES] = os.environ.get(KEPT_FIGURES), str(project_root() / "figures")
-    try: yield
-    finally:
-        if before is None: del os.environ[KEPT_FIGURES]
-        else: os.environ[KEPT_FIGURES] = before
-
-# %% ../nbs/27_reproduce.ipynb #93a0683c
 def refresh(
     *notebooks,  # paths
 ) -> list:  # the paths that changed
@@ -250,7 +241,7 @@ def refresh(
     changed = []
     for path in map(Path, notebooks):
         began = time.monotonic()
-        with keeping_figures(): new = nb2str(clean_outputs(json.loads(writes(execute(path)))))
+        new = nb2str(clean_outputs(json.loads(writes(execute(path, **{KEPT_FIGURES: str(project_root() / "figures")})))))
         differs = new != path.read_text(encoding="utf-8")
         if differs:
             write_bytes(path, new.encode())
