@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .checkpoint import verify_folder
-from .profiles import grid, run_config, run_name
+from .profiles import grid, run_config, run_name, studies
 from .reproduce import KEPT_FIGURES, check_parameters, project_root
 from .tracing import TABLES, trace_checkpoint
 from .training import train
@@ -40,6 +40,11 @@ class Experiment:
     profile: str
     traces: Path
     figures: Path
+
+    def study_traces(self) -> dict:
+        "Traces of the profile's studies, which lie beside its own: a folder by name, where there is one."
+        folders = {name: self.traces.parent.parent / name / self.traces.name for name in studies(self.profile)}
+        return {name: folder for name, folder in folders.items() if any(folder.glob("*/manifest.json"))}
 
 def find_traces(profile: str, root: Path) -> Path:
     "Committed traces of a profile, else those made here; smoke makes its own."

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .config import choose
-from .profiles import GRID_VARIANTS, PROFILES, RunConfig, grid, run_config, run_name
+from .profiles import PROFILES, RunConfig, grid, run_config, run_name
 from .training import clock
 
 # %% ../nbs/22a_sweeps.ipynb #b8eab0f2
@@ -23,7 +23,7 @@ def select(
     variants=(),  # names in HALTING; the main grid's if empty
 ) -> list:  # (task, variant, seed)
     "The part of a profile's grid that was asked for; a task outside the grid, or an unknown variant, is refused."
-    runs = grid(profile, tuple(seeds), tuple(variants) or GRID_VARIANTS)
+    runs = grid(profile, tuple(seeds), tuple(variants))
     for name in tasks: choose(name, dict.fromkeys(run[0] for run in runs), f"task of the {profile} grid")
     return [run for run in runs if not tasks or run[0] in tasks]
 
