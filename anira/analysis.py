@@ -14,11 +14,9 @@ __all__ = ['METHODS', 'STRUCTURE', 'STATE', 'REGRESSORS', 'MEASURES', 'family_na
 import math
 import numpy as np
 import pandas as pd
-import statsmodels.api as sm
 import warnings
 from functools import lru_cache
 from pathlib import Path
-from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
 from .brevo import STATE_FEATURES, STATIC_FEATURES
 from .checkpoint import verify_folder
@@ -208,6 +206,7 @@ def regress(
     categorical_size: bool = False,  # code size as categories instead of a number
 ):  # statsmodels results
     "OLS of depth on standardised columns, errors clustered by instance."
+    import statsmodels.api as sm
     numeric = [c for c in columns if not (categorical_size and c == "size")]
     X = standardise(table, numeric)
     if categorical_size: X = pd.concat([X, size_dummies(table)], axis=1)
@@ -220,6 +219,7 @@ def size_linearity(
     target: str = "expected_depth",
 ) -> dict:  # bends (degrees of freedom), f, f_p (nested models, classical), wald, wald_p (clustered), r2_number, r2_category, linear_share
     "Size as a number against size as categories."
+    import statsmodels.api as sm
     plain = lambda fit: sm.OLS(fit.model.endog, fit.model.exog).fit()
     as_number, as_category = plain(regress(table, columns, target)), plain(regress(table, columns, target, categorical_size=True))
     f, p, _ = as_category.compare_f_test(as_number)
@@ -369,6 +369,8 @@ def hierarchical(
     target: str = "expected_depth",
 ):  # statsmodels results
     "Depth on standardised columns with a random intercept per instance (restricted maximum likelihood)."
+    import statsmodels.api as sm
+    from statsmodels.tools.sm_exceptions import ConvergenceWarning
     model = sm.MixedLM(table[target].astype(float), sm.add_constant(standardise(table, columns)), groups=_cluster_ids(table))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

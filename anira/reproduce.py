@@ -136,13 +136,21 @@ def kernel_sockets():
 class NotebookError(RuntimeError):
     "A notebook whose execution failed."
 
+def _nbformat():
+    "nbformat; its schema library does without the grammar of addresses that it would parse for two seconds."
+    spared = "rfc3987_syntax" not in sys.modules
+    if spared: sys.modules["rfc3987_syntax"] = None
+    import nbformat
+    if spared: del sys.modules["rfc3987_syntax"]
+    return nbformat
+
 def execute(
     notebook,  # path of a notebook
     folder=None,  # where its code runs; its own folder if left out
     **environment,  # variables that its kernel gets besides
 ):  # the executed notebook, as nbformat's object
     "Execute a notebook as it stands, leaving the file alone."
-    import nbformat
+    nbformat = _nbformat()
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, DeadKernelError
     _read_notebook(notebook)
@@ -195,6 +203,7 @@ def run_notebook(
 # %% ../nbs/27_reproduce.ipynb #e9df5c24
 def _papermill(notebook, out, values):
     "Execute through papermill with a private kernel; a failure is one NotebookError."
+    _nbformat()
     import papermill
     from nbclient.exceptions import DeadKernelError
     values = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
@@ -237,8 +246,7 @@ def refresh(
     "Execute notebooks in place and clean them; an unchanged one is not written."
     from anira.checkpoint import write_bytes
     from execnb.nbio import nb2str
-    from nbformat.v4 import writes
-    changed = []
+    writes, changed = _nbformat().v4.writes, []
     for path in map(Path, notebooks):
         began = time.monotonic()
         new = nb2str(clean_outputs(json.loads(writes(execute(path, **{KEPT_FIGURES: str(project_root() / "figures")})))))

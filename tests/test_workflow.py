@@ -114,6 +114,9 @@ def test_workflow_draws_from_shipped_traces_and_holds_the_lock(small_project):
     assert (made / "figures" / "tiny.csv").read_text() == "data/smoke/traces"
     assert (made / "notebooks" / "fig_tiny.ipynb").exists() and not (made / "notebooks" / "claims.ipynb").exists()
     assert (made / "logs" / "notebooks" / "claims.ipynb").exists()
+    write_notebook(small_project / "nbs" / "experiments" / "claims.ipynb", "from pathlib import Path; Path(figures, 'claims.txt').write_text('C0 SUPPORTED')")
+    status, said, errors = run(*launch, cwd=small_project)
+    assert status == 0 and said.endswith("C0 SUPPORTED"), errors
 
 def test_shipped_runs_are_never_trained_whatever_their_times(small_project):
     for name in {run_name(*run) for run in grid("smoke")} - {"mano-early-s0", "brevo-online-s0"}: (small_project / "data" / "smoke" / "traces" / name).mkdir(); commit_manifest(small_project / "data" / "smoke" / "traces" / name, [])
