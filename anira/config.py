@@ -163,6 +163,7 @@ def parse_assignments(
         inner = out
         for parent in parents: inner = inner.setdefault(parent, {}) if isinstance(inner, dict) else inner
         if not isinstance(inner, dict) or isinstance(inner.get(leaf), dict): raise ValueError(f"{show(pair)} makes a name both a value and a group of settings: keep one")
+        if leaf in inner: raise ValueError(f"{key} is set twice: keep one of {show(inner[leaf])} and {show(value)}")
         inner[leaf] = value
     return out
 

@@ -406,7 +406,7 @@ def main(argv=None) -> int:
     parser.add_argument("--task", required=True); parser.add_argument("--variant", required=True)
     parser.add_argument("--profile", default="smoke"); parser.add_argument("--seed", default="0")
     parser.add_argument("--out", required=True, help="folder of this run")
-    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="other settings, e.g. steps=200 model.width=32")
+    parser.add_argument("--set", nargs="*", action="extend", default=[], metavar="NAME=VALUE", help="other settings, e.g. steps=200 model.width=32")
     argv = sys.argv[1:] if argv is None else argv
     args = parser.parse_args(argv)
     try:

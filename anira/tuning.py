@@ -26,6 +26,7 @@ def trials(
 ) -> dict:  # name -> RunConfig; the profile's own settings first
     "Every trial of one search; raises ValueError for a task that the profile has no search of."
     listed = PROFILES[choose(profile, PROFILES, "profile")]["search"]
+    if not listed: raise ValueError(f"the {profile} profile searches no settings: use one of {', '.join(name for name in PROFILES if PROFILES[name]['search'])}")
     base = run_config(task, variant, profile, **listed[choose(task, listed, f"task that the {profile} profile searches settings for")])
     scaled = lambda by: dict(learning_rate=base.learning_rate * by, muon_learning_rate=base.muon_learning_rate * by)
     changed = {f"{name}-{value:g}": scaled(value) if name == "rate" else {name: value} for name, values in TRIED.items() for value in values}
@@ -89,12 +90,13 @@ def main(argv=None) -> int:
     "Command line of `python -m anira.tuning`."
     parser = CommandLine(prog="python -m anira.tuning", description="Try settings around a profile's own, one at a time, for each variant apart.")
     parser.add_argument("--profile", default="laptop"); parser.add_argument("--task", default="brevo")
-    parser.add_argument("--variants", nargs="+", default=list(GRID_VARIANTS), metavar="VARIANT")
+    parser.add_argument("--variants", nargs="+", action="extend", metavar="VARIANT", help="names of halting rules; early and online if left out")
     parser.add_argument("--out", help="receives one folder per trial; runs/PROFILE/search if left out")
     args = parser.parse_args(argv)
     try:
-        for variant in args.variants: choose(variant, HALTING, "variant")
-        search(args.profile, args.task, args.variants, args.out or f"runs/{args.profile}/search")
+        variants = args.variants or GRID_VARIANTS
+        for variant in variants: choose(variant, HALTING, "variant")
+        search(args.profile, args.task, variants, args.out or f"runs/{args.profile}/search")
     except Stopped:
         print("stopped: what was trained is saved; the same command goes on from there", file=sys.stderr)
         return 130
