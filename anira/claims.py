@@ -305,7 +305,8 @@ def command(
 # %% ../nbs/26_claims.ipynb #3c2eabaf
 def _number(r):
     "A finding's value with its interval, if it has one."
-    return f"{r.value:.2f}" + ("" if np.isnan(r.low) else f" [{r.low:.2f}, {r.high:.2f}]")
+    text = lambda v: f"{round(v, 2) + 0.0:.2f}"  # zero has no sign
+    return text(r.value) + ("" if np.isnan(r.low) else f" [{text(r.low)}, {text(r.high)}]")
 
 def ledger(
     found: pd.DataFrame,  # from `findings`
