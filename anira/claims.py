@@ -88,6 +88,8 @@ REVISIONS = [
     dict(date="2026-11-22", time="13:30", claims="C6", rule="fixed as it stands", why="LANO can be trained and traced"),
     dict(date="2026-11-22", time="20:06", claims="C1", rule="a run whose depth never varies counts as ρ = 0, where it left the claim inconclusive before",
          why="ρ is undefined there, but a depth that never moves is aligned with nothing; early halting had given every MANO answer all steps in the runs seen so far"),
+    dict(date="2026-11-23", time="00:40", claims="C2c, C4", rule="the variants are compared over the seeds that count in both",
+         why="runs were paired in order of their names: had one not counted, others would have changed partners; no number changes by this"),
 ]
 pd.DataFrame(REVISIONS)
 
@@ -131,6 +133,12 @@ def _models(table, claim):
     tasks = next(c.tasks for c in CLAIMS if c.id == claim)
     adaptive = table[table.variant.isin(["early", "online"]) & table.task.isin(tasks)]
     return [(*key, model) for key, model in adaptive.groupby(["task", "variant"])]
+
+# %% ../nbs/26_claims.ipynb #6220e093
+def _pairs(table, claim, measure):
+    "A measure of the early and of the online run of every seed that has both, for claims that compare them."
+    runs = {(variant, seed): run for _, variant, model in _models(table, claim) for seed, run in model.groupby("seed")}
+    return [(measure(run), measure(runs["online", seed])) for (variant, seed), run in runs.items() if variant == "early" and ("online", seed) in runs]
 
 # %% ../nbs/26_claims.ipynb #d391ba4c
 def judge_alignment(table: pd.DataFrame) -> list[dict]:
@@ -187,11 +195,9 @@ def judge_unseen_sizes(table: pd.DataFrame) -> list[dict]:
 # %% ../nbs/26_claims.ipynb #77f6a09c
 def _judge_gentleness(rows):
     "C2c: how much more early halting loses beyond the trained sizes than online halting."
-    falls = {variant: [fall_beyond(run) for run in runs_of(model)] for _, variant, model in _models(rows, "C2c") if "extrapolation" in set(model.split)}
-    if len(falls) < 2: return []
-    pairs = list(zip(falls["early"], falls["online"]))
+    pairs = _pairs(rows[rows.checkpoint.isin(rows.checkpoint[rows.split == "extrapolation"])], "C2c", fall_beyond)
     return [finding("C2c", "mano", "early − online", "fall of accuracy beyond", [a[0] - b[0] for a, b in pairs], [a[1] - b[1] for a, b in pairs],
-                    0.05, sum(a[2] + b[2] for a, b in pairs))]
+                    0.05, sum(a[2] + b[2] for a, b in pairs))] if pairs else []
 
 # %% ../nbs/26_claims.ipynb #5dafdce1
 def timing_population(table: pd.DataFrame, matched: bool = False) -> pd.DataFrame:
@@ -229,13 +235,11 @@ def _linearity(run):
 
 def _judge_contrast(rows):
     "C4: shares of the variants against each other, on size-matched populations."
-    shares = {variant: [group_shares(run) for run in runs_of(model)] for _, variant, model in _models(rows, "C4")}
-    if len(shares) < 2: return []
+    pairs = _pairs(rows, "C4", group_shares)
     out, n = [], int(rows.groupby("checkpoint").instance.nunique().sum())
-    for row, more, less in (("state", "online", "early"), ("size", "early", "online")):
-        pairs = list(zip(shares[more], shares[less]))
-        out.append(finding("C4", "brevo", f"{more} − {less}", f"LMG share of {row}", [a.loc[row].iloc[0] - b.loc[row].iloc[0] for a, b in pairs],
-                           [(a.loc[row] - b.loc[row]).iloc[1:].to_numpy() for a, b in pairs], 0.0, n))
+    for row, more, sign in (("state", "online − early", -1), ("size", "early − online", 1)):
+        differences = [sign * (early.loc[row] - online.loc[row]).to_numpy() for early, online in pairs]
+        if pairs: out.append(finding("C4", "brevo", more, f"LMG share of {row}", [d[0] for d in differences], [d[1:] for d in differences], 0.0, n))
     return out
 
 # %% ../nbs/26_claims.ipynb #ba94725e
