@@ -120,8 +120,8 @@ def _merge(*layers):
         for key, value in layer.items(): out[key] = _merge(out[key], value) if isinstance(value, dict) and isinstance(out.get(key), dict) else value
     return out
 
-def _study(of, variants=("early", "online"), **tasks):
-    "A profile that changes settings of some tasks of another."
+def _study(of, variants=(), **tasks):
+    "A profile that changes settings of some tasks of another; variants other than the grid's are named."
     base = PROFILES[of]
     return dict(of=of, variants=variants, common=base["common"], search={}, trace_instances=base["trace_instances"], **{task: _merge(base[task], changes) for task, changes in tasks.items()})
 
@@ -163,6 +163,6 @@ def grid(
 ) -> list[tuple[str, str, int]]:  # (task, variant, seed)
     "Every run of a profile: its main grid, unless other variants are named."
     listed = PROFILES[choose(profile, PROFILES, "profile")]
-    variants = variants or listed.get("variants", GRID_VARIANTS)
+    variants = variants or listed.get("variants") or GRID_VARIANTS
     for variant in variants: choose(variant, HALTING, "variant")
     return [(task, variant, seed) for task in TASKS if task in listed for variant in variants for seed in seeds]
