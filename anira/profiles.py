@@ -88,6 +88,8 @@ PROFILES = {
                      task_options=dict(max_size=5, held_out=(4,), beyond=(6, 7), modulus=3, length_token=False, size_power=1.5)),
         "brevo": dict(batch_size=64, length_groups=3, model=dict(max_depth=6),
                       task_options=dict(max_size=7, held_out=(6,), beyond=(8, 9, 10))),
+        "clrs": dict(steps=6000, length_groups=3, task_options=dict(max_size=6, held_out=(5,), beyond=(7, 8), values=10, algorithms=(
+            "sort", "binary_search", "maximum_subarray", "activity_selection", "longest_common_subsequence", "bfs", "string_matching", "segments_intersect"))),
         "lano": dict(length_groups=3, task_options=dict(max_size=4, held_out=(3,), beyond=(5,))),
         "search": {"brevo": dict(steps=800, ramp_steps=200, eval_instances=200, task_options=dict(max_size=5, held_out=(4,), beyond=(6,)))}, "trace_instances": 1000,
     },
@@ -125,9 +127,13 @@ def _study(of, variants=(), **tasks):
     base = PROFILES[of]
     return dict(of=of, variants=variants, common=base["common"], search={}, trace_instances=base["trace_instances"], **{task: _merge(base[task], changes) for task, changes in tasks.items()})
 
+GRID_VARIANTS, GRID_SEEDS = ("early", "online"), (0,)  # of the main grid; studies name what else they train
+
 PROFILES |= {
     "laptop-erdos-renyi": _study("laptop", brevo=dict(task_options=dict(graphs="erdos_renyi"))),
     "laptop-own-rates": _study("laptop", ("online",), brevo=dict(learning_rate=4e-3, muon_learning_rate=0.04)),
+    "laptop-other-rules": _study("laptop", tuple(name for name in HALTING if name not in GRID_VARIANTS), mano={}, brevo={}),
+    **{f"laptop-depth-{d}": _study("laptop", ("fixed",), mano=dict(model=dict(max_depth=d)), brevo=dict(model=dict(max_depth=d))) for d in (1, 2, 4)},
 }
 
 def studies(
@@ -150,8 +156,6 @@ def run_config(
     return RunConfig.from_dict(_merge(settings["common"], settings.get(task, {}), changes, dict(task=task, variant=variant, profile=profile, seed=seed)))
 
 # %% ../nbs/21_profiles.ipynb #43f40dbf
-GRID_VARIANTS, GRID_SEEDS = ("early", "online"), (0,)
-
 def run_name(task: str, variant: str, seed: int) -> str:
     "Name of a run, such as brevo-online-s0."
     return f"{task}-{variant}-s{seed}"

@@ -12,7 +12,7 @@ import torch
 from dataclasses import replace
 from pathlib import Path
 
-from .allocation import allocations
+from .allocation import allocations, policies
 from .checkpoint import commit_manifest, load, provenance, verify_folder, write_bytes
 from .config import CommandLine, choose, coerce, refuse
 from .costs import head_calls, token_cost
@@ -70,8 +70,7 @@ THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 
 def settings_to_sweep(model) -> list[dict]:
     "Each way of reading a trained model: rule and level."
-    rules = [] if not any(model.halting.outputs(model.config.max_depth)) else [dict(rule="mode", level=np.nan), *(dict(rule="threshold", level=t) for t in THRESHOLDS)]
-    return rules + [dict(rule="fixed", level=float(d)) for d in range(1, model.config.max_depth + 1)]
+    return [dict(rule=rule, level=level) for rule, level in (*policies(model, THRESHOLDS), *(("fixed", float(d)) for d in range(1, model.config.max_depth + 1)))]
 
 # %% ../nbs/23_tracing.ipynb #f5cb9f05
 def _sweep_one(model, task, batch, rule, level):
