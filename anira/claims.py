@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['CLAIMS', 'REVISIONS', 'VERDICTS', 'DRAWS', 'LMG_DRAWS', 'MIN_INSTANCES', 'MIN_SEEDS', 'GRAPHS', 'LEARNT',
-           'README_MARKS', 'Claim', 'judge', 'combine', 'finding', 'runs_of', 'judge_alignment', 'fall_beyond',
-           'rise_beyond', 'fall_inside', 'judge_unseen_sizes', 'timing_population', 'group_shares', 'judge_timing',
-           'judge_language', 'accuracy_by_size', 'trained_accuracy', 'countable', 'left_out', 'findings', 'scope',
-           'command', 'ledger', 'as_text', 'as_markdown', 'into_readme', 'main']
+           'PAPER_SECONDS_PER_STEP', 'PLAN', 'README_MARKS', 'Claim', 'judge', 'combine', 'finding', 'runs_of',
+           'judge_alignment', 'fall_beyond', 'rise_beyond', 'fall_inside', 'judge_unseen_sizes', 'timing_population',
+           'group_shares', 'judge_timing', 'judge_language', 'accuracy_by_size', 'trained_accuracy', 'countable',
+           'left_out', 'findings', 'scope', 'cost', 'request', 'command', 'Planned', 'outstanding', 'ledger', 'as_text',
+           'as_markdown', 'into_readme', 'main']
 
 # %% ../nbs/26_claims.ipynb #e6a3041d
 import sys
@@ -20,8 +21,8 @@ from .analysis import (STATE, alignment, answer_tokens, cluster_means, correlati
                             over_runs, regression_columns, variance_shares)
 from .checkpoint import write_bytes
 from .config import CommandLine, refuse
-from .profiles import grid
-from .sweeps import estimated_seconds, recorded_cost
+from .profiles import grid, run_config, run_name
+from .sweeps import estimated_seconds, needs_gpu, recorded_cost, run_state
 from .training import clock
 
 # %% ../nbs/26_claims.ipynb #7c1d9495
@@ -294,17 +295,69 @@ def scope(own: pd.DataFrame) -> str:
     return f"{count} seed{'' if count == '1' else 's'} per model" + (f": a verdict needs {MIN_SEEDS}" if seeds.min() < MIN_SEEDS else "")
 
 # %% ../nbs/26_claims.ipynb #345a623c
+PAPER_SECONDS_PER_STEP = 7 * 3600 / 250_000
+
+def _seconds(profile, task, variant, root):
+    if needs_gpu(profile): return run_config(task, variant, profile).steps * PAPER_SECONDS_PER_STEP
+    known = recorded_cost(profile, task, variant, root)
+    return known.seconds if known else estimated_seconds(profile, task, variant, root)
+
+def cost(
+    profile: str,  # a name in PROFILES
+    runs: list,  # (task, variant, seed)
+    root,  # the project's folder, with the recorded runs
+) -> str:
+    "What training some runs would take."
+    each = {model: _seconds(profile, *model, root) for model in dict.fromkeys(run[:2] for run in runs)}
+    if None in each.values(): return "cost unknown"
+    return f"about {clock(sum(each[run[:2]] for run in runs))} on one {'A100' if needs_gpu(profile) else 'core'}"
+
+def request(profile: str, tasks, seeds: int) -> str:
+    "The command that trains some tasks of a profile's grid, seeds 0 to seeds − 1."
+    return f"make sweep{'' if profile == 'laptop' else f' PROFILE={profile}'} TASKS={','.join(tasks)} SEEDS=0-{seeds - 1}"
+
+# %% ../nbs/26_claims.ipynb #2eec03f0
 def command(
     claim: Claim,
     root,  # the project's folder, with the recorded runs
     profile: str = "laptop",
 ) -> str:  # empty for a claim about a task that the profile does not have
     "What to type to train the fewest runs that a verdict may rest on, and what that would cost."
-    models = [run[:2] for run in grid(profile) if run[0] in claim.tasks]
-    if not models: return ""
-    each = [found.seconds if (found := recorded_cost(profile, *model, root)) else estimated_seconds(profile, *model, root) for model in models]
-    cost = "cost unknown" if None in each else f"about {clock(MIN_SEEDS * sum(each))} on one core"
-    return f"`make sweep{'' if profile == 'laptop' else f' PROFILE={profile}'} TASKS={','.join(claim.tasks)} SEEDS=0-{MIN_SEEDS - 1}` would run it ({cost})"
+    runs = [run for run in grid(profile, tuple(range(MIN_SEEDS))) if run[0] in claim.tasks]
+    return f"`{request(profile, claim.tasks, MIN_SEEDS)}` would run it ({cost(profile, runs, root)})" if runs else ""
+
+# %% ../nbs/26_claims.ipynb #8f9bdfd7
+@dataclass(frozen=True)
+class Planned:
+    "Runs that the evidence asks for: both variants of each task, or what a study trains."
+    what: str
+    profile: str  # a name in PROFILES
+    tasks: tuple
+    seeds: int = MIN_SEEDS
+
+PLAN = (
+    Planned("main grid", "laptop", ("mano", "brevo"), 5),
+    Planned("online halting at its own rates", "laptop-own-rates", ("brevo",)),
+    Planned("graphs that part structure from state", "laptop-erdos-renyi", ("brevo",)),
+    Planned("language", "laptop", ("lano",)),
+    Planned("algorithms", "laptop", ("clrs",)),
+    Planned("other halting rules", "laptop-other-rules", ("mano", "brevo")),
+    *(Planned(f"always {d} step{'s' * (d > 1)}", f"laptop-depth-{d}", ("mano", "brevo")) for d in (1, 2, 4)),
+    Planned("wider ranges", "gpu", ("mano", "brevo"), 5),
+)
+
+def outstanding(
+    root=".",  # the project's folder
+) -> pd.DataFrame:  # a row per part of the plan
+    "How much of the plan has been run and shipped, what would run the rest, and at what cost."
+    rows = []
+    for part in PLAN:
+        runs = [run for run in grid(part.profile, tuple(range(part.seeds))) if run[0] in part.tasks]
+        left = [run for run in runs if run_state(part.profile, run_name(*run), root)[0] != "shipped"]
+        state = "run" if not left else "not run" if len(left) == len(runs) else "partly run"
+        rows.append(dict(what=part.what, profile=part.profile, planned=len(runs), shipped=len(runs) - len(left), state=state,
+                         command=request(part.profile, part.tasks, part.seeds) if left else "", cost=cost(part.profile, left, root) if left else ""))
+    return pd.DataFrame(rows)
 
 # %% ../nbs/26_claims.ipynb #3c2eabaf
 def _number(r):

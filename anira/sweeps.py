@@ -77,7 +77,8 @@ def estimated_seconds(
     root,  # the project's folder, with data/ and runs/
 ) -> float | None:  # None: no run of the profile was ever finished here or shipped
     "Training time of a run of which none was recorded, by its tokens and depth."
-    found = [manifest for _, manifest in _finished(profile, root)]
+    related = [name for name in (profile, PROFILES[profile].get("of")) if name]  # a study costs what its profile does
+    found = [manifest for name in related for _, manifest in _finished(name, root)]
     if not found: return None
     work = lambda tokens, config: tokens * config.model_config().max_depth
     rates = [m["cost"]["seconds"] / work(m["cost"]["tokens"], RunConfig.from_dict(m["config"])) for m in found]

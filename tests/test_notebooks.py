@@ -2,10 +2,14 @@
 import subprocess, sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from anira.profiles import run_config, run_name
 from anira.reproduce import execute
 from anira.tasks import TASKS
+from anira.tracing import trace_checkpoint
+from anira.training import train
 
 ROOT = Path(__file__).resolve().parent.parent
 def notebooks(folder): return sorted((ROOT / "nbs" / folder).glob("*.ipynb"))
@@ -25,6 +29,20 @@ def test_library(path):
 def test_experiment_by_plain_papermill(path, tmp_path):
     status, errors = papermill(path, tmp_path / "out.ipynb", profile="smoke", figures=tmp_path / "figures")
     assert status == 0, errors[-3000:]
+
+def test_rules_with_weights_of_their_own_reach_the_figure(tmp_path):
+    "Studies that train other rules lie beside the traces: one point per trained model."
+    tiny = dict(steps=6, batch_size=16, eval_instances=4, compile=False, task_options=dict(max_size=3, held_out=(2,), beyond=(4,)))
+    trained = [("laptop", "early", 4), ("laptop-other-rules", "act", 4), ("laptop-other-rules", "fixed", 4), ("laptop-depth-1", "fixed", 1)]
+    for profile, variant, depth in trained:
+        name = run_name("mano", variant, 0)
+        train(run_config("mano", variant, profile, **tiny, model=dict(width=16, n_heads=2, max_depth=depth)), tmp_path / profile / "checkpoints" / name, quiet=True)
+        trace_checkpoint(tmp_path / profile / "checkpoints" / name, tmp_path / profile / "traces" / name, n=12)
+    status, errors = papermill(ROOT / "nbs" / "experiments" / "fig_isocompute.ipynb", tmp_path / "out.ipynb", traces=tmp_path / "laptop" / "traces", figures=tmp_path / "figures")
+    assert status == 0, errors[-3000:]
+    drawn = pd.read_csv(tmp_path / "figures" / "fig_isocompute_trained.csv")
+    assert sorted(zip(drawn.profile, drawn.variant)) == sorted((profile, variant) for profile, variant, _ in trained)
+    assert sorted(drawn.depth[drawn.variant == "fixed"]) == [1, 4]
 
 @pytest.mark.parametrize("path", notebooks("guides"), ids=name_of)
 def test_guide(path):
