@@ -88,6 +88,7 @@ class ClrsOptions(TaskOptions):
     values: int = setting(32, "numbers are the tokens 0..values-1: keys, weights, positions, vertices", low=4, high=512)
     letters: int = setting(4, "alphabet of the string tasks", low=2)
     degree: float = setting(2.0, "neighbours per vertex aimed at in the graph tasks, capped at (n - 1)/2", low=.1)
+    size_power: float = setting(0.0, "training draws size n with weight n to this power; 0: all sizes alike", low=0.0)
 
     def validate(self):
         for name in self.algorithms: choose(name, ALGORITHMS, "name in algorithms")
@@ -112,6 +113,8 @@ class Clrs(Task):
     name, options_type, smallest, complexity = "clrs", ClrsOptions, 3, "size"
     state_columns = ("work", "new_work")
     first_number = Task.n_special + len(ALGORITHMS)
+
+    def size_weights(self, sizes): return sizes**self.options.size_power
 
     @property
     def algorithms(self): return [ALGORITHMS[name] for name in self.options.algorithms or ALGORITHMS]

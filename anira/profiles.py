@@ -88,7 +88,7 @@ PROFILES = {
                      task_options=dict(max_size=5, held_out=(4,), beyond=(6, 7), modulus=3, length_token=False, size_power=1.5)),
         "brevo": dict(batch_size=64, length_groups=3, model=dict(max_depth=6),
                       task_options=dict(max_size=7, held_out=(6,), beyond=(8, 9, 10))),
-        "clrs": dict(steps=6000, length_groups=3, task_options=dict(max_size=6, held_out=(5,), beyond=(7, 8), values=10, algorithms=(
+        "clrs": dict(steps=8000, length_groups=3, task_options=dict(max_size=6, held_out=(5,), beyond=(7, 8), values=10, size_power=2.0, algorithms=(
             "sort", "binary_search", "maximum_subarray", "activity_selection", "longest_common_subsequence", "bfs", "string_matching", "segments_intersect"))),
         "lano": dict(length_groups=3, task_options=dict(max_size=4, held_out=(3,), beyond=(5,))),
         "search": {"brevo": dict(steps=800, ramp_steps=200, eval_instances=200, task_options=dict(max_size=5, held_out=(4,), beyond=(6,)))}, "trace_instances": 1000,
