@@ -342,6 +342,7 @@ PLAN = (
     Planned("language", "laptop", ("lano",)),
     Planned("algorithms", "laptop", ("clrs",)),
     Planned("other halting rules", "laptop-other-rules", ("mano", "brevo")),
+    Planned("a uniform prior", "laptop-uniform-prior", ("mano", "brevo")),
     *(Planned(f"always {d} step{'s' * (d > 1)}", f"laptop-depth-{d}", ("mano", "brevo")) for d in (1, 2, 4)),
     Planned("wider ranges", "gpu", ("mano", "brevo"), 5),
 )

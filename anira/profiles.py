@@ -133,6 +133,7 @@ PROFILES |= {
     "laptop-erdos-renyi": _study("laptop", brevo=dict(task_options=dict(graphs="erdos_renyi"))),
     "laptop-own-rates": _study("laptop", ("online",), brevo=dict(learning_rate=4e-3, muon_learning_rate=0.04)),
     "laptop-other-rules": _study("laptop", tuple(name for name in HALTING if name not in GRID_VARIANTS), mano={}, brevo={}),
+    "laptop-uniform-prior": _study("laptop", ("ponder",), mano=dict(prior_base=1.0), brevo=dict(prior_base=1.0)),
     **{f"laptop-depth-{d}": _study("laptop", ("fixed",), mano=dict(model=dict(max_depth=d)), brevo=dict(model=dict(max_depth=d))) for d in (1, 2, 4)},
 }
 

@@ -11,7 +11,7 @@ sys.path.insert(0, str(ROOT))
 from anira.config import CommandLine, choose, coerce, refuse, show  # standard library only: this runs before anything is installed
 
 SOURCES = ("traces", "checkpoints", "training", "sweep")
-PROFILES = ("smoke", "laptop", "gpu", "paper", "laptop-erdos-renyi", "laptop-own-rates", "laptop-other-rules", "laptop-depth-1", "laptop-depth-2", "laptop-depth-4")
+PROFILES = ("smoke", "laptop", "gpu", "paper", "laptop-erdos-renyi", "laptop-own-rates", "laptop-other-rules", "laptop-uniform-prior", "laptop-depth-1", "laptop-depth-2", "laptop-depth-4")
 VARIABLES = dict(FROM="traces", PROFILE="laptop", SEEDS="", TASKS="", VARIANTS="", CORES="", GPUS="", SLURM="", DRY="")
 READ_BY = dict(reproduce=list(VARIABLES), sweep=[name for name in VARIABLES if name != "FROM"])
 MOST_SEEDS, MOST_SLOTS, SECONDS_BETWEEN_LINES = 10_000, 1024, 10
