@@ -117,6 +117,10 @@ def test_workflow_draws_from_shipped_traces_and_holds_the_lock(small_project):
     write_notebook(small_project / "nbs" / "experiments" / "claims.ipynb", "from pathlib import Path; Path(figures, 'claims.txt').write_text('C0 SUPPORTED')")
     status, said, errors = run(*launch, cwd=small_project)
     assert status == 0 and said.endswith("C0 SUPPORTED"), errors
+    assert planned(small_project, "traces") == {}
+    (study := small_project / "data" / "smoke-otherwise" / "traces" / "mano-early-s0").mkdir(parents=True)
+    commit_manifest(study, [])
+    assert planned(small_project, "traces") == dict(all=1, draw=2)  # what lies beside the traces is compared with them
 
 def test_shipped_runs_are_never_trained_whatever_their_times(small_project):
     for name in {run_name(*run) for run in grid("smoke")} - {"mano-early-s0", "brevo-online-s0"}: (small_project / "data" / "smoke" / "traces" / name).mkdir(); commit_manifest(small_project / "data" / "smoke" / "traces" / name, [])
