@@ -7,8 +7,8 @@ __all__ = ['CLAIMS', 'REVISIONS', 'VERDICTS', 'DRAWS', 'LMG_DRAWS', 'MIN_INSTANC
            'PAPER_SECONDS_PER_STEP', 'PLAN', 'README_MARKS', 'Claim', 'judge', 'combine', 'finding', 'runs_of',
            'judge_alignment', 'fall_beyond', 'rise_beyond', 'fall_inside', 'judge_unseen_sizes', 'timing_population',
            'group_shares', 'judge_timing', 'judge_language', 'accuracy_by_size', 'trained_accuracy', 'countable',
-           'left_out', 'findings', 'scope', 'cost', 'request', 'command', 'Planned', 'outstanding', 'ledger', 'as_text',
-           'as_markdown', 'into_readme', 'main']
+           'left_out', 'findings', 'scope', 'training_cost', 'sweep_command', 'command', 'Planned', 'outstanding',
+           'ledger', 'as_text', 'as_markdown', 'into_readme', 'main']
 
 # %% ../nbs/26_claims.ipynb #e6a3041d
 import sys
@@ -302,7 +302,7 @@ def _seconds(profile, task, variant, root):
     known = recorded_cost(profile, task, variant, root)
     return known.seconds if known else estimated_seconds(profile, task, variant, root)
 
-def cost(
+def training_cost(
     profile: str,  # a name in PROFILES
     runs: list,  # (task, variant, seed)
     root,  # the project's folder, with the recorded runs
@@ -312,7 +312,7 @@ def cost(
     if None in each.values(): return "cost unknown"
     return f"about {clock(sum(each[run[:2]] for run in runs))} on one {'A100' if needs_gpu(profile) else 'core'}"
 
-def request(profile: str, tasks, seeds: int) -> str:
+def sweep_command(profile: str, tasks, seeds: int) -> str:
     "The command that trains some tasks of a profile's grid, seeds 0 to seeds − 1."
     return f"make sweep{'' if profile == 'laptop' else f' PROFILE={profile}'} TASKS={','.join(tasks)} SEEDS=0-{seeds - 1}"
 
@@ -324,7 +324,7 @@ def command(
 ) -> str:  # empty for a claim about a task that the profile does not have
     "What to type to train the fewest runs that a verdict may rest on, and what that would cost."
     runs = [run for run in grid(profile, tuple(range(MIN_SEEDS))) if run[0] in claim.tasks]
-    return f"`{request(profile, claim.tasks, MIN_SEEDS)}` would run it ({cost(profile, runs, root)})" if runs else ""
+    return f"`{sweep_command(profile, claim.tasks, MIN_SEEDS)}` would run it ({training_cost(profile, runs, root)})" if runs else ""
 
 # %% ../nbs/26_claims.ipynb #8f9bdfd7
 @dataclass(frozen=True)
@@ -357,7 +357,7 @@ def outstanding(
         left = [run for run in runs if run_state(part.profile, run_name(*run), root)[0] != "shipped"]
         state = "run" if not left else "not run" if len(left) == len(runs) else "partly run"
         rows.append(dict(what=part.what, profile=part.profile, planned=len(runs), shipped=len(runs) - len(left), state=state,
-                         command=request(part.profile, part.tasks, part.seeds) if left else "", cost=cost(part.profile, left, root) if left else ""))
+                         command=sweep_command(part.profile, part.tasks, part.seeds) if left else "", cost=training_cost(part.profile, left, root) if left else ""))
     return pd.DataFrame(rows)
 
 # %% ../nbs/26_claims.ipynb #3c2eabaf
