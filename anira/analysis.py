@@ -4,11 +4,10 @@
 
 # %% auto #0
 __all__ = ['METHODS', 'STRUCTURE', 'STATE', 'REGRESSORS', 'MEASURES', 'family_name', 'graphs_of', 'load_traces', 'task_order',
-           'answer_tokens', 'cluster_means', 'interval', 'alignment', 'over_seeds', 'over_runs', 'curve',
+           'answer_tokens', 'cluster_means', 'interval', 'resampled', 'alignment', 'over_seeds', 'over_runs', 'curve',
            'correlations', 'regression_columns', 'standardise', 'size_dummies', 'regress', 'size_linearity',
-           'resampled', 'linear_share', 'linear_shares', 'subset_r2', 'lmg', 'covariances', 'decompose',
-           'variance_shares', 'match_sizes', 'permuted_covariances', 'some_instances', 'hierarchical', 'intraclass',
-           'onset']
+           'linear_share', 'linear_shares', 'subset_r2', 'lmg', 'covariances', 'decompose', 'variance_shares',
+           'match_sizes', 'permuted_covariances', 'some_instances', 'hierarchical', 'intraclass', 'onset']
 
 # %% ../nbs/24_analysis.ipynb #0e2b66fc
 import math
@@ -22,7 +21,6 @@ from .brevo import STATE_FEATURES, STATIC_FEATURES
 from .checkpoint import verify_folder
 from .config import choose
 from .dags import FAMILIES, DagOptions
-from .evaluation import spearman
 from .tasks import TASKS, make_task
 
 # %% ../nbs/24_analysis.ipynb #45a4d3da
@@ -100,7 +98,26 @@ def interval(replicates: np.ndarray, level: float = 0.95) -> tuple[float, float]
     low, high = np.nanquantile(replicates, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
-# %% ../nbs/24_analysis.ipynb #f0203324
+# %% ../nbs/24_analysis.ipynb #460d04eb
+def resampled(n: int, draws: int, seed: int = 0) -> np.ndarray:  # float (1 + draws, n)
+    "How often each of n instances counts: once in the first row, as often as it was drawn in the others."
+    rng = np.random.default_rng(seed)
+    return np.stack([np.ones(n), *(np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(draws))])
+
+# %% ../nbs/24_analysis.ipynb #4b711eb2
+def _ranks(codes, weights):
+    "Average ranks, up to a constant, of rows that count `weights` times; codes number the values in ascending order."
+    counts = np.bincount(codes, weights)
+    return (np.cumsum(counts) - counts / 2)[codes]
+
+def _correlate(X, weights):
+    "Pearson's r of every row of X with the last one; nan where either is constant."
+    centred = X - (X @ weights / weights.sum())[:, None]
+    norms = np.sqrt(centred**2 @ weights)
+    norms[norms <= 1e-9 * np.abs(X).max(1) * np.sqrt(weights.sum())] = np.nan
+    return (centred * weights) @ centred[-1] / (norms * norms[-1])
+
+# %% ../nbs/24_analysis.ipynb #02b755b0
 def alignment(
     table: pd.DataFrame,  # answer tokens of one run
     complexity: str = "size",
@@ -109,11 +126,11 @@ def alignment(
     seed: int = 0,
 ) -> tuple[float, np.ndarray]:  # ρ, and its bootstrap replicates (draws,)
     "Spearman's ρ between an instance's complexity and the mean depth of its answer, resampling instances; 0 where depth never varies."
-    order = lambda complexity, depth: spearman(complexity, depth) if np.ptp(depth) else 0.0
     per = table.groupby(["checkpoint", "instance"])[[complexity, depth]].mean().to_numpy()
-    rng = np.random.default_rng(seed)
-    replicates = [order(*per[rng.integers(0, len(per), len(per))].T) for _ in range(draws)]
-    return order(*per.T), np.array(replicates)
+    codes = [np.unique(values, return_inverse=True)[1] for values in per.T]
+    def order(weights): return _correlate(np.stack([_ranks(c, weights) for c in codes]), weights)[0] if np.ptp(codes[1][weights > 0]) else 0.0
+    rho, *replicates = (order(weights) for weights in resampled(len(per), draws, seed))
+    return rho, np.array(replicates)
 
 # %% ../nbs/24_analysis.ipynb #b172e618
 def over_seeds(
@@ -147,19 +164,6 @@ def curve(
         found = over_runs([[run[value].mean(), *cluster_means(run[value].to_numpy(float), run.instance.to_numpy(), draws)] for _, run in group.groupby("checkpoint")])
         rows.append((*(key if isinstance(key, tuple) else (key,)), *found.values(), len(group), len(group[["checkpoint", "instance"]].drop_duplicates())))
     return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "tokens", "instances"])
-
-# %% ../nbs/24_analysis.ipynb #4b711eb2
-def _ranks(codes, weights):
-    "Average ranks, up to a constant, of rows that count `weights` times; codes number the values in ascending order."
-    counts = np.bincount(codes, weights)
-    return (np.cumsum(counts) - counts / 2)[codes]
-
-def _correlate(X, weights):
-    "Pearson's r of every row of X with the last one; nan where either is constant."
-    centred = X - (X @ weights / weights.sum())[:, None]
-    norms = np.sqrt(centred**2 @ weights)
-    norms[norms <= 1e-9 * np.abs(X).max(1) * np.sqrt(weights.sum())] = np.nan
-    return (centred * weights) @ centred[-1] / (norms * norms[-1])
 
 # %% ../nbs/24_analysis.ipynb #90595f18
 METHODS = ("spearman", "pearson")
@@ -230,12 +234,6 @@ def size_linearity(
     wald = robust.wald_test(restriction, scalar=True)
     return dict(bends=bends.shape[1], f=float(f), f_p=float(p), wald=float(wald.statistic), wald_p=float(wald.pvalue),
                 r2_number=as_number.rsquared, r2_category=as_category.rsquared, linear_share=linear_share(table, target))
-
-# %% ../nbs/24_analysis.ipynb #460d04eb
-def resampled(n: int, draws: int, seed: int = 0) -> np.ndarray:  # float (1 + draws, n)
-    "How often each of n instances counts: once in the first row, as often as it was drawn in the others."
-    rng = np.random.default_rng(seed)
-    return np.stack([np.ones(n), *(np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(draws))])
 
 # %% ../nbs/24_analysis.ipynb #9f91b656
 def _straightness(sizes, n, sums):

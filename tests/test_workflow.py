@@ -93,10 +93,10 @@ def planned(project, source, seeds="[0]"):
     return {name: int(n) for name, n in (line.split() for line in counts.group(1).splitlines())} if counts else {}
 
 @pytest.mark.parametrize("source, expected", [
-    ("traces", dict(all=1, draw=2)),
-    ("checkpoints", dict(all=1, draw=2, trace=2)),
+    ("traces", dict(all=1, draw=1, draw_first=1)),
+    ("checkpoints", dict(all=1, draw=1, draw_first=1, trace=2)),
     ("sweep", dict(runs=1, take=2, trace=GRID - 2, train=GRID - 2)),
-    ("training", dict(all=1, draw=2, trace=GRID, train=GRID)),
+    ("training", dict(all=1, draw=1, draw_first=1, trace=GRID, train=GRID)),
 ])
 def test_workflow_plans(small_project, source, expected):
     assert planned(small_project, source) == expected
@@ -120,7 +120,7 @@ def test_workflow_draws_from_shipped_traces_and_holds_the_lock(small_project):
     assert planned(small_project, "traces") == {}
     (study := small_project / "data" / "smoke-otherwise" / "traces" / "mano-early-s0").mkdir(parents=True)
     commit_manifest(study, [])
-    assert planned(small_project, "traces") == dict(all=1, draw=2)  # what lies beside the traces is compared with them
+    assert planned(small_project, "traces") == dict(all=1, draw=1, draw_first=1)  # what lies beside the traces is compared with them
 
 def test_shipped_runs_are_never_trained_whatever_their_times(small_project):
     for name in {run_name(*run) for run in grid("smoke")} - {"mano-early-s0", "brevo-online-s0"}: (small_project / "data" / "smoke" / "traces" / name).mkdir(); commit_manifest(small_project / "data" / "smoke" / "traces" / name, [])

@@ -87,7 +87,7 @@ def command(args):
     devices = (args.gpus or 1) if gpu and not args.slurm else 0
     values = dict(profile=args.profile, source=args.source, figures=figures_of(args), seeds=args.seeds, tasks=args.tasks, variants=args.variants, gpu=int(gpu), devices=devices)
     call = [sys.executable, "-m", "snakemake", *(["runs"] if args.command == "sweep" else []), "--cores", str(args.cores)]
-    if args.command == "reproduce": call += ["--forcerun", "draw"]
+    if args.command == "reproduce": call += ["--forcerun", "draw", "draw_first"]
     if args.slurm: call += ["--profile", "workflow/profiles/slurm"]
     if devices: call += ["--resources", f"gpu={devices}"]
     if args.dry: call += ["--dry-run"]
