@@ -81,11 +81,12 @@ def estimated_seconds(
     found = [manifest for name in related for _, manifest in _finished(name, root)]
     if not found: return None
     work = lambda tokens, config: tokens * config.model_config().max_depth
-    rates = [m["cost"]["seconds"] / work(m["cost"]["tokens"], RunConfig.from_dict(m["config"])) for m in found]
+    akin = [m for m in found if m["config"]["task"] == task]
+    rates = [m["cost"]["seconds"] / work(m["cost"]["tokens"], RunConfig.from_dict(m["config"])) for m in akin or found]
     config = run_config(task, variant, profile)
     made = config.make_task()
     tokens = [(made.batch(config.batch_size, 0, step).tokens != made.pad_id).sum() for step in range(4)]
-    return config.steps * float(work(sum(tokens) / len(tokens), config)) * max(rates)
+    return config.steps * float(work(sum(tokens) / len(tokens), config)) * (sum(rates) / len(rates) if akin else max(rates))
 
 # %% ../nbs/22a_sweeps.ipynb #6e08afc6
 def makespan(
