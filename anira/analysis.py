@@ -119,12 +119,12 @@ def _ranks(codes, weights):
     counts = np.bincount(codes, weights)
     return (np.cumsum(counts) - counts / 2)[codes]
 
-def _correlate(X, weights):
-    "Pearson's r of every row of X with the last one; nan where either is constant."
+def _correlate(X, weights, targets=1):
+    "Pearson's r of each of the last rows of X, the targets, with every row before them, (targets, rows − targets); nan where either is constant."
     centred = X - (X @ weights / weights.sum())[:, None]
     norms = np.sqrt(centred**2 @ weights)
     norms[norms <= 1e-9 * np.abs(X).max(1) * np.sqrt(weights.sum())] = np.nan
-    return (centred * weights) @ centred[-1] / (norms * norms[-1])
+    return (centred[-targets:] * weights) @ centred[:-targets].T / (norms[-targets:, None] * norms[:-targets])
 
 # %% ../nbs/24_analysis.ipynb #02b755b0
 def alignment(
@@ -137,7 +137,7 @@ def alignment(
     "Spearman's ρ between an instance's complexity and the mean depth of its answer, resampling instances; 0 where depth never varies."
     per = table.groupby(["checkpoint", "instance"])[[complexity, depth]].mean().to_numpy()
     codes = [np.unique(values, return_inverse=True)[1] for values in per.T]
-    def order(weights): return _correlate(np.stack([_ranks(c, weights) for c in codes]), weights)[0] if np.ptp(codes[1][weights > 0]) else 0.0
+    def order(weights): return _correlate(np.stack([_ranks(c, weights) for c in codes]), weights)[0, 0] if np.ptp(codes[1][weights > 0]) else 0.0
     rho, *replicates = (order(weights) for weights in resampled(len(per), draws, seed))
     return rho, np.array(replicates)
 
@@ -180,18 +180,18 @@ METHODS = ("spearman", "pearson")
 def correlations(
     table: pd.DataFrame,  # answer tokens of one run
     columns: list[str],
-    depth: str = "expected_depth",  # or "depth"
+    depths: tuple = ("expected_depth",),  # or "depth", or both
     method: str = "spearman",  # one of METHODS
     draws: int = 500,
     seed: int = 0,
-) -> pd.DataFrame:  # one row per column; "value", then replicates 0, 1, …; nan where a column or depth is constant
-    "Correlation of depth with each column over tokens, with replicates that resample instances."
-    values, (_, ids) = table[[*columns, depth]].to_numpy(float).T, np.unique(_cluster_ids(table), return_inverse=True)
+) -> pd.DataFrame:  # a row per (depth, column); "value", then replicates 0, 1, …; nan where a column or depth is constant
+    "Correlation of depths with each column over tokens, with replicates that resample instances."
+    values, (_, ids) = table[[*columns, *depths]].to_numpy(float).T, np.unique(_cluster_ids(table), return_inverse=True)
     codes = [np.unique(v, return_inverse=True)[1] for v in values] if choose(method, METHODS, "method") == "spearman" else None
-    measure = lambda weights: _correlate(np.stack([_ranks(c, weights) for c in codes]) if codes else values, weights)[:-1]
+    measure = lambda weights: _correlate(np.stack([_ranks(c, weights) for c in codes]) if codes else values, weights, len(depths)).ravel()
     n, rng = ids.max() + 1, np.random.default_rng(seed)
     drawn = [measure(rng.multinomial(n, np.full(n, 1 / n))[ids].astype(float)) for _ in range(draws)]
-    return pd.DataFrame(np.column_stack([measure(np.ones(len(ids))), *drawn]), index=columns, columns=["value", *range(draws)])
+    return pd.DataFrame(np.column_stack([measure(np.ones(len(ids))), *drawn]), index=pd.MultiIndex.from_product([depths, columns]), columns=["value", *range(draws)])
 
 # %% ../nbs/24_analysis.ipynb #36b26f12
 STRUCTURE = list(STATIC_FEATURES)
