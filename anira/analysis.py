@@ -127,6 +127,15 @@ def _correlate(X, weights, targets=1):
     return (centred[-targets:] * weights) @ centred[:-targets].T / (norms[-targets:, None] * norms[:-targets])
 
 # %% ../nbs/24_analysis.ipynb #02b755b0
+def _numbered(columns):
+    "The values of each column, numbered in ascending order."
+    return [np.unique(column, return_inverse=True)[1] for column in columns]
+
+def _correlate_ranks(codes, weights, targets=1):
+    "Spearman's ρ of each of the last columns, the targets, with every column before them."
+    return _correlate(np.stack([_ranks(c, weights) for c in codes]), weights, targets)
+
+# %% ../nbs/24_analysis.ipynb #03448966
 def alignment(
     table: pd.DataFrame,  # answer tokens of one run
     complexity: str = "size",
@@ -136,8 +145,8 @@ def alignment(
 ) -> tuple[float, np.ndarray]:  # ρ, and its bootstrap replicates (draws,)
     "Spearman's ρ between an instance's complexity and the mean depth of its answer, resampling instances; 0 where depth never varies."
     per = table.groupby(["checkpoint", "instance"])[[complexity, depth]].mean().to_numpy()
-    codes = [np.unique(values, return_inverse=True)[1] for values in per.T]
-    def order(weights): return _correlate(np.stack([_ranks(c, weights) for c in codes]), weights)[0, 0] if np.ptp(codes[1][weights > 0]) else 0.0
+    codes = _numbered(per.T)
+    def order(weights): return _correlate_ranks(codes, weights)[0, 0] if np.ptp(codes[1][weights > 0]) else 0.0
     rho, *replicates = (order(weights) for weights in resampled(len(per), draws, seed))
     return rho, np.array(replicates)
 
@@ -187,8 +196,8 @@ def correlations(
 ) -> pd.DataFrame:  # a row per (depth, column); "value", then replicates 0, 1, …; nan where a column or depth is constant
     "Correlation of depths with each column over tokens, with replicates that resample instances."
     values, (_, ids) = table[[*columns, *depths]].to_numpy(float).T, np.unique(_cluster_ids(table), return_inverse=True)
-    codes = [np.unique(v, return_inverse=True)[1] for v in values] if choose(method, METHODS, "method") == "spearman" else None
-    measure = lambda weights: _correlate(np.stack([_ranks(c, weights) for c in codes]) if codes else values, weights, len(depths)).ravel()
+    correlate, rows = (_correlate_ranks, _numbered(values)) if choose(method, METHODS, "method") == "spearman" else (_correlate, values)
+    measure = lambda weights: correlate(rows, weights, len(depths)).ravel()
     n, rng = ids.max() + 1, np.random.default_rng(seed)
     drawn = [measure(rng.multinomial(n, np.full(n, 1 / n))[ids].astype(float)) for _ in range(draws)]
     return pd.DataFrame(np.column_stack([measure(np.ones(len(ids))), *drawn]), index=pd.MultiIndex.from_product([depths, columns]), columns=["value", *range(draws)])
