@@ -19,7 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from .brevo import STATE_FEATURES, STATIC_FEATURES
-from .checkpoint import verify_folder
+from .files import verify_folder
 from .config import choose
 from .dags import FAMILIES, DagOptions
 from .tasks import TASKS, make_task

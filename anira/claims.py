@@ -19,11 +19,10 @@ from pathlib import Path
 
 from .analysis import (COMMON, REGRESSORS, STATE, alignment, answer_tokens, cluster_means, correlations, linear_shares, load_traces, match_sizes,
                             over_runs, regression_columns, variance_shares)
-from .checkpoint import write_bytes
-from .config import CommandLine, refuse
+from .files import write_bytes
+from .config import CommandLine, clock, refuse
 from .profiles import grid, run_config, run_name
 from .sweeps import estimated_seconds, needs_gpu, recorded_cost, run_state
-from .training import clock
 
 # %% ../nbs/26_claims.ipynb #7c1d9495
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from .checkpoint import only_one, remove_leftovers
+from .files import only_one, remove_leftovers
 from .model import AniraOutput, check_tokens
 from .objective import loss_sums
 from .profiles import RunConfig, run_config, run_name

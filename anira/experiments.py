@@ -10,11 +10,9 @@ import fcntl, os
 from dataclasses import dataclass
 from pathlib import Path
 
-from .checkpoint import verify_folder
+from .files import verify_folder
 from .profiles import grid, run_config, run_name, studies
 from .reproduce import KEPT_FIGURES, check_parameters, project_root
-from .tracing import TABLES, trace_checkpoint
-from .training import train
 
 # %% ../nbs/28_experiments.ipynb #898d12dc
 def make_traces(
@@ -22,6 +20,8 @@ def make_traces(
     folder,  # receives checkpoints/ and traces/
 ) -> Path:  # the folder of traces
     "Train and trace every run of a profile's grid that is missing."
+    from anira.tracing import TABLES, trace_checkpoint
+    from anira.training import train
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w") as lock:

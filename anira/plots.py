@@ -16,7 +16,7 @@ import pandas as pd
 import seaborn as sns
 from pathlib import Path
 
-from .checkpoint import write_bytes
+from .files import write_bytes
 
 # %% ../nbs/25_plots.ipynb #b7170de5
 VARIANTS = {  # variant -> how it is drawn and called

@@ -9,8 +9,6 @@ __all__ = ['PROFILES', 'GRID_VARIANTS', 'GRID_SEEDS', 'RunConfig', 'studies', 'r
 from dataclasses import dataclass
 
 from .config import Config, choose, setting
-from .halting import HALTING
-from .model import EXECUTIONS, AniraConfig
 from .tasks import TASKS, make_task
 
 # %% ../nbs/21_profiles.ipynb #6f3b3be0
@@ -43,11 +41,12 @@ class RunConfig(Config):
     save_every: int = setting(500, "steps between saved states", low=1)
     device: str = setting("auto", "cpu, cuda, or auto", allowed=("auto", "cpu", "cuda"))
     precision: str = setting("fp32", "fp32, or bf16 autocast", allowed=("fp32", "bf16"))
-    execution: str = setting("masked", "masked, or packed: only active tokens are computed, and the counterfactual gradient is lost", allowed=EXECUTIONS)
+    execution: str = setting("masked", "masked, or packed: only active tokens are computed, and the counterfactual gradient is lost", allowed=("masked", "packed"))
     compile: bool = setting(False, "use torch.compile; masked execution only")
     threads: int = setting(1, "CPU threads", low=1)
 
     def validate(self):
+        from anira.halting import HALTING
         choose(self.task, TASKS, "task"); choose(self.variant, HALTING, "variant")
         if self.compile and self.execution == "packed": raise ValueError("execution = 'packed' is not valid with compile = True: its shapes change at every step, so set compile=False")
         if HALTING[self.variant].loss == "expected" and self.execution == "packed": raise ValueError(f"execution = 'packed' is not valid with variant = '{self.variant}': its loss reads every token after every step, so set execution=masked")
@@ -61,8 +60,9 @@ def _make_task(self):
     "The task of this run."
     return make_task(self.task, **self.task_options)
 
-def _model_config(self) -> AniraConfig:
-    "The model's configuration: the run's settings plus vocabulary and halting."
+def _model_config(self):
+    "The model's configuration, an AniraConfig: the run's settings plus vocabulary and halting."
+    from anira.model import AniraConfig
     for key in ("vocab_size", "halting", "pad_id"):
         if key in self.model: raise ValueError(f"{key} follows from task and variant: leave it out of model")
     return AniraConfig.from_dict(dict(vocab_size=self.make_task().vocab_size, halting=self.variant, **self.model))
@@ -132,7 +132,7 @@ GRID_VARIANTS, GRID_SEEDS = ("early", "online"), (0,)  # of the main grid; studi
 PROFILES |= {
     "laptop-erdos-renyi": _study("laptop", brevo=dict(task_options=dict(graphs="erdos_renyi"))),
     "laptop-own-rates": _study("laptop", ("online",), brevo=dict(learning_rate=4e-3, muon_learning_rate=0.04)),
-    "laptop-other-rules": _study("laptop", tuple(name for name in HALTING if name not in GRID_VARIANTS), mano={}, brevo={}),
+    "laptop-other-rules": _study("laptop", ("fixed", "hybrid", "random", "router", "act", "ponder"), mano={}, brevo={}),
     "laptop-uniform-prior": _study("laptop", ("ponder",), mano=dict(prior_base=1.0), brevo=dict(prior_base=1.0)),
     **{f"laptop-depth-{d}": _study("laptop", ("fixed",), mano=dict(model=dict(max_depth=d)), brevo=dict(model=dict(max_depth=d))) for d in (1, 2, 4)},
 }
@@ -168,6 +168,8 @@ def grid(
 ) -> list[tuple[str, str, int]]:  # (task, variant, seed)
     "Every run of a profile: its main grid, unless other variants are named."
     listed = PROFILES[choose(profile, PROFILES, "profile")]
+    if variants:
+        from anira.halting import HALTING
+        for variant in variants: choose(variant, HALTING, "variant")
     variants = variants or listed.get("variants") or GRID_VARIANTS
-    for variant in variants: choose(variant, HALTING, "variant")
     return [(task, variant, seed) for task in TASKS if task in listed for variant in variants for seed in seeds]

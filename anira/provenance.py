@@ -12,7 +12,7 @@ import anira
 from pathlib import Path
 
 from .analysis import answer_tokens
-from .checkpoint import ManifestError, sha256, verify_folder, write_bytes, write_json
+from .files import ManifestError, sha256, verify_folder, write_bytes, write_json
 from .claims import LEARNT, accuracy_by_size
 from .config import CommandLine, config_hash, refuse
 from .profiles import RunConfig

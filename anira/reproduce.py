@@ -39,11 +39,12 @@ def inside(
 
 # %% ../nbs/27_reproduce.ipynb #8e53ac74
 def _names(parameter) -> list:
-    "What a profile, task or variant may be called; imported late, so that a notebook without models does not wait for torch."
-    from anira.halting import HALTING
-    from anira.profiles import PROFILES
-    from anira.tasks import TASKS
-    return list(dict(profile=PROFILES, task=TASKS, variant=HALTING)[parameter])
+    "What a profile, task or variant may be called; imported late, so that only a notebook with models waits for torch."
+    match parameter:
+        case "profile": from anira.profiles import PROFILES as names
+        case "task": from anira.tasks import TASKS as names
+        case "variant": from anira.halting import HALTING as names
+    return list(names)
 
 class ParameterError(ValueError):
     "A notebook parameter that does not exist, or a value that does not fit; shown as one sentence."
@@ -191,7 +192,7 @@ def run_notebook(
     if at.resolve() == out.resolve(): raise ValueError(f"the log {log} is the output itself: choose another")
     at.parent.mkdir(parents=True, exist_ok=True)
     out.unlink(missing_ok=True)
-    from anira.checkpoint import write_bytes
+    from anira.files import write_bytes
     began = time.monotonic()
     print(f"running {notebook}", file=sys.stderr, flush=True)
     _papermill(notebook, at, values)
@@ -244,7 +245,7 @@ def refresh(
     *notebooks,  # paths
 ) -> list:  # the paths that changed
     "Execute notebooks in place and clean them; an unchanged one is not written."
-    from anira.checkpoint import write_bytes
+    from anira.files import write_bytes
     from execnb.nbio import nb2str
     writes, changed = _nbformat().v4.writes, []
     for path in map(Path, notebooks):

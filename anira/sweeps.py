@@ -11,9 +11,8 @@ import heapq, json, time
 from dataclasses import dataclass
 from pathlib import Path
 
-from .config import choose
+from .config import choose, clock
 from .profiles import PROFILES, RunConfig, grid, run_config, run_name
-from .training import clock
 
 # %% ../nbs/22a_sweeps.ipynb #b8eab0f2
 def select(

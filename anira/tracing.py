@@ -13,7 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from .allocation import allocations, policies
-from .checkpoint import commit_manifest, load, provenance, verify_folder, write_bytes
+from .checkpoint import load
+from .files import commit_manifest, provenance, verify_folder, write_bytes
 from .config import CommandLine, choose, coerce, refuse
 from .costs import head_calls, token_cost
 from .evaluation import EVALUATION_SEED, answer, read

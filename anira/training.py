@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STATE', 'learning_rate_factor', 'halting_schedule', 'orthogonalise', 'Muon', 'make_optimizers', 'split_by_length',
            'step_noise', 'train_step', 'saved_steps', 'save_state', 'load_state', 'validation_accuracy', 'Stopped',
-           'Stop', 'stopping', 'clock', 'Progress', 'Run', 'train', 'main']
+           'Stop', 'stopping', 'Progress', 'Run', 'train', 'main']
 
 # %% ../nbs/22_training.ipynb #793f40cd
 import json, math, os, shlex, signal, sys, threading, time
@@ -14,9 +14,10 @@ import torch
 from contextlib import contextmanager
 from pathlib import Path
 
-from .checkpoint import (ManifestError, NewerSchema, check_tensors, commit_manifest, load_weights, machine, make_folder, only_one, provenance, read_tensors,
-                              remove_folder, remove_leftovers, save, verify_folder, whole_folder, write_bytes, write_tensors)
-from .config import CommandLine, parse_assignments, refuse
+from .checkpoint import check_tensors, load_weights, read_tensors, save, write_tensors
+from .files import (ManifestError, NewerSchema, commit_manifest, machine, make_folder, only_one, provenance,
+                         remove_folder, remove_leftovers, verify_folder, whole_folder, write_bytes)
+from .config import CommandLine, clock, parse_assignments, refuse
 from .evaluation import evaluate
 from .model import Anira
 from .objective import loss_sums
@@ -251,11 +252,6 @@ def stopping():
         for number, handler in before.items(): signal.signal(number, handler or signal.SIG_DFL)
 
 # %% ../nbs/22_training.ipynb #15241a9b
-def clock(seconds: float) -> str:
-    "Seconds as h:mm:ss."
-    seconds = int(seconds)
-    return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
-
 class Progress:
     "Reports step, loss, depth and the time that is left."
     def __init__(self, path, total: int, first: int, every_seconds: float = 10.0, stream=None):

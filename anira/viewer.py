@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .brevo import replay, structure
-from .checkpoint import load, verify_folder
+from .checkpoint import load
+from .files import verify_folder
 from .config import choose, config_hash, show as quoted
 from .evaluation import EVALUATION_SEED, answer
 from .mano import subtrees

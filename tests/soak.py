@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 import torch._dynamo  # the first step of an optimizer imports it: here once, not in every child
 
-from anira.checkpoint import FolderInUse, only_one, verify_folder
+from anira.files import FolderInUse, only_one, verify_folder
 from anira.profiles import run_config
 from anira.training import Stopped, saved_steps, train
 

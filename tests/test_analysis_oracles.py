@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 
 from anira.analysis import (REGRESSORS, alignment, cluster_means, covariances, decompose, graphs_of, hierarchical, linear_share, linear_shares, lmg, match_sizes,
                             permuted_covariances, regress, regression_columns, resampled, size_linearity, some_instances, subset_r2, variance_shares)
-from anira.checkpoint import commit_manifest
+from anira.files import commit_manifest
 from anira.reproduce import run_notebook
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -8,7 +8,8 @@ from safetensors.torch import save as tensor_bytes
 
 import soak
 from anira import training
-from anira.checkpoint import SCHEMA, FolderInUse, ManifestError, NewerSchema, _seal, load, commit_manifest, only_one, sha256, verify_folder, whole_folder, write_bytes
+from anira.checkpoint import load
+from anira.files import SCHEMA, FolderInUse, ManifestError, NewerSchema, _seal, commit_manifest, only_one, sha256, verify_folder, whole_folder, write_bytes
 from anira.ensemble import train_ensemble
 from anira.model import Anira
 from anira.training import Stopped, load_state, main, make_optimizers, save_state, saved_steps, train

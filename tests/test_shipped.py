@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from anira.analysis import load_traces
-from anira.checkpoint import load, verify_folder
+from anira.checkpoint import load
+from anira.files import verify_folder
 from anira.profiles import RunConfig, grid, run_name
 from anira.provenance import model_cards
 from anira.tracing import trace

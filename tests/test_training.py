@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 from anira import training
-from anira.checkpoint import ManifestError, _seal, load, verify_folder
+from anira.checkpoint import load
+from anira.files import ManifestError, _seal, verify_folder
 from anira.evaluation import evaluate
 from anira.halting import HALTING
 from anira.model import EXECUTIONS, Anira

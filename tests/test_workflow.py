@@ -3,7 +3,7 @@ import fcntl, json, os, random, re, subprocess, sys, time
 
 import pytest
 
-from anira.checkpoint import _seal, commit_manifest
+from anira.files import _seal, commit_manifest
 from anira.config import config_hash
 from anira.profiles import PROFILES, grid, run_config, run_name
 from anira.provenance import crate_metadata, export_crate, main as provenance, verify_all
