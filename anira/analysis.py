@@ -284,14 +284,14 @@ def subset_r2(
     covariances: np.ndarray,  # (…, p + 1, p + 1), the target last
 ) -> np.ndarray:  # (2^p, …), indexed by the subset's bits
     "R² of the regression on every subset of columns; a column that the others determine adds nothing."
-    left = np.asarray(covariances)[None]
-    tiny, total = 1e-9 * np.diagonal(left, axis1=-2, axis2=-1)[..., None, None], left[0, ..., -1, -1]
-    for j in range(left.shape[-1] - 1):
-        pivot, rest = left[..., :1, :1], left[..., 1:, 1:]
-        free = pivot > tiny[..., j, :, :]
-        slope = np.where(free, left[..., :1, 1:] / np.where(free, pivot, 1), 0)
-        left = np.concatenate([rest, rest - left[..., 1:, :1] * slope])
-    return 1 - left[..., 0, 0] / total
+    left = np.moveaxis(np.asarray(covariances), (-2, -1), (0, 1))[:, :, None]  # (row, column, subset, …): numpy is quick along the last axes
+    tiny, total = [1e-9 * left[j, j] for j in range(len(left))], left[-1, -1, 0]
+    for j in range(len(left) - 1):
+        pivot, rest = left[0, 0], left[1:, 1:]
+        free = pivot > tiny[j]
+        slope = np.where(free, left[0, 1:] / np.where(free, pivot, 1), 0)
+        left = np.concatenate([rest, rest - left[1:, :1] * slope], axis=2)
+    return 1 - left[0, 0] / total
 
 # %% ../nbs/24_analysis.ipynb #759f1c67
 def lmg(
@@ -379,6 +379,13 @@ def some_instances(table: pd.DataFrame, n: int, seed: int = 0) -> pd.DataFrame:
     kept = [own.sample(min(n, len(own)), random_state=seed) for _, own in instances.groupby("checkpoint")]
     return table.merge(pd.concat(kept), on=["checkpoint", "instance"])
 
+def _variance_between(fit, groups) -> float:
+    "Variance between groups over that within, by moments (MINQUE(0)); its sign is that of the restricted likelihood's slope at zero."
+    sums = pd.DataFrame(np.column_stack([fit.resid, fit.model.exog])).groupby(np.asarray(groups)).sum().to_numpy()
+    residual, x, sizes = sums[:, 0], sums[:, 1:], np.unique(groups, return_counts=True)[1]
+    slope = residual @ residual / fit.scale - sizes.sum() + np.trace(fit.normalized_cov_params @ (x.T @ x))
+    return slope / (sizes @ sizes)
+
 def hierarchical(
     table: pd.DataFrame,
     columns: list[str],
@@ -386,11 +393,12 @@ def hierarchical(
 ):  # statsmodels results
     "Depth on standardised columns with a random intercept per instance (restricted maximum likelihood)."
     import statsmodels.api as sm
-    from statsmodels.tools.sm_exceptions import ConvergenceWarning
-    model = sm.MixedLM(table[target].astype(float), sm.add_constant(standardise(table, columns)), groups=_cluster_ids(table))
+    from statsmodels.tools.sm_exceptions import ConvergenceWarning, SingularMatrixWarning
+    y, x, groups = table[target].astype(float), sm.add_constant(standardise(table, columns)), _cluster_ids(table)
+    start = max(_variance_between(sm.OLS(y.to_numpy(), x.to_numpy()).fit(), groups), 1e-9) ** 0.5
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return model.fit()
+        for warning in (ConvergenceWarning, SingularMatrixWarning): warnings.simplefilter("ignore", warning)
+        return sm.MixedLM(y, x, groups=groups).fit(start_params=np.array([start]))
 
 def intraclass(fit) -> float:  # in [0, 1]
     "Share of what the columns leave unexplained that lies between instances."

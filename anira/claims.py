@@ -196,7 +196,7 @@ def judge_unseen_sizes(table: pd.DataFrame) -> list[dict]:
 # %% ../nbs/26_claims.ipynb #77f6a09c
 def _judge_gentleness(rows):
     "C2c: how much more early halting loses beyond the trained sizes than online halting."
-    pairs = _pairs(rows[rows.checkpoint.isin(rows.checkpoint[rows.split == "extrapolation"])], "C2c", fall_beyond)
+    pairs = _pairs(rows[rows.checkpoint.isin(rows.checkpoint[rows.split == "extrapolation"].unique())], "C2c", fall_beyond)
     return [finding("C2c", "mano", "early − online", "fall of accuracy beyond", [a[0] - b[0] for a, b in pairs], [a[1] - b[1] for a, b in pairs],
                     0.05, sum(a[2] + b[2] for a, b in pairs))] if pairs else []
 
