@@ -65,7 +65,7 @@ def _read(path, columns):
 
 def task_order(table: pd.DataFrame) -> list[str]:
     "The tasks of a table, in the order of the registry, others after them."
-    present = list(dict.fromkeys(table["task"]))
+    present = list(table["task"].unique())
     return [t for t in TASKS if t in present] + [t for t in present if t not in TASKS]
 
 def answer_tokens(
@@ -368,7 +368,7 @@ def permuted_covariances(
     place, rng, out = np.argsort(stratum, kind="stable"), np.random.default_rng(seed), np.tile(np.cov([*X, y], ddof=0), (1 + draws, 1, 1))
     for matrix in out[1:]:
         moved = np.empty_like(y)
-        moved[place] = y[np.lexsort((rng.random(len(y)), stratum))]
+        moved[place] = y[np.argsort(stratum + rng.random(len(y)))]
         matrix[-1, :-1] = matrix[:-1, -1] = np.asarray(X) @ moved / len(y)
     return out
 

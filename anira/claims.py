@@ -188,7 +188,7 @@ def judge_unseen_sizes(table: pd.DataFrame) -> list[dict]:
                                                         ("C2", "rise of depth beyond", rise_beyond, 0.0, "extrapolation"),
                                                         ("C2b", "fall of accuracy inside", fall_inside, 0.1, "interpolation")):
         for task, variant, model in _models(rows, claim):
-            if split not in set(model.split): continue
+            if split not in model.split.unique(): continue
             found = [measure(run) for run in runs_of(model)]
             out.append(finding(claim, task, variant, statistic, [f[0] for f in found], [f[1] for f in found], threshold, sum(f[2] for f in found)))
     return out + _judge_gentleness(rows)

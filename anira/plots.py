@@ -38,7 +38,8 @@ def use_style():
                                 "font.sans-serif": ["DejaVu Sans"], "font.size": 10.8, "axes.labelsize": 10.8, "axes.titlesize": 11, "axes.titleweight": "bold",
                                 "xtick.labelsize": 9.9, "ytick.labelsize": 9.9, "legend.fontsize": 9.9, "legend.title_fontsize": 10.8, "legend.frameon": False,
                                 "axes.linewidth": 1.25, "grid.linewidth": 1, "axes.spines.top": False, "axes.spines.right": False, "patch.edgecolor": "w", "patch.force_edgecolor": True,
-                                "xtick.bottom": False, "xtick.major.size": 6, "ytick.left": False, "ytick.major.size": 6, "axes.prop_cycle": matplotlib.cycler(color=COLOURS)})
+                                "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
+                                "xtick.bottom": False, "xtick.major.size": 6, "xtick.major.width": 1.25, "ytick.left": False, "ytick.major.size": 6, "ytick.major.width": 1.25})
 
 # %% ../nbs/25_plots.ipynb #abd9cc2e
 def band(ax, points: pd.DataFrame, x: str, variant: str, **overrides):
