@@ -19,9 +19,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from .brevo import STATE_FEATURES, STATIC_FEATURES
-from .files import verify_folder
 from .config import choose
 from .dags import FAMILIES, DagOptions
+from .files import verify_folder
 from .tasks import TASKS, make_task
 
 # %% ../nbs/24_analysis.ipynb #45a4d3da

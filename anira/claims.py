@@ -19,8 +19,8 @@ from pathlib import Path
 
 from .analysis import (COMMON, REGRESSORS, STATE, alignment, answer_tokens, cluster_means, correlations, linear_shares, load_traces, match_sizes,
                             over_runs, regression_columns, variance_shares)
-from .files import write_bytes
 from .config import CommandLine, clock, refuse
+from .files import write_bytes
 from .profiles import grid, run_config, run_name
 from .sweeps import estimated_seconds, needs_gpu, recorded_cost, run_state
 

@@ -12,9 +12,9 @@ import anira
 from pathlib import Path
 
 from .analysis import answer_tokens
-from .files import ManifestError, sha256, verify_folder, write_bytes, write_json
 from .claims import LEARNT, accuracy_by_size
 from .config import CommandLine, config_hash, refuse
+from .files import ManifestError, sha256, verify_folder, write_bytes, write_json
 from .profiles import RunConfig
 from .reproduce import project_root
 

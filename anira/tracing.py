@@ -14,10 +14,10 @@ from pathlib import Path
 
 from .allocation import allocations, policies
 from .checkpoint import load
-from .files import commit_manifest, provenance, verify_folder, write_bytes
 from .config import CommandLine, choose, coerce, refuse
 from .costs import head_calls, token_cost
 from .evaluation import EVALUATION_SEED, answer, read
+from .files import commit_manifest, provenance, verify_folder, write_bytes
 from .profiles import PROFILES, RunConfig
 
 # %% ../nbs/23_tracing.ipynb #d3d33c6a

@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .checkpoint import check_tensors, load_weights, read_tensors, save, write_tensors
-from .files import (ManifestError, NewerSchema, commit_manifest, machine, make_folder, only_one, provenance,
-                         remove_folder, remove_leftovers, verify_folder, whole_folder, write_bytes)
 from .config import CommandLine, clock, parse_assignments, refuse
 from .evaluation import evaluate
+from .files import (ManifestError, NewerSchema, commit_manifest, machine, make_folder, only_one, provenance,
+                         remove_folder, remove_leftovers, verify_folder, whole_folder, write_bytes)
 from .model import Anira
 from .objective import loss_sums
 from .profiles import RunConfig, run_config

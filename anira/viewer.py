@@ -17,9 +17,9 @@ from pathlib import Path
 
 from .brevo import replay, structure
 from .checkpoint import load
-from .files import verify_folder
 from .config import choose, config_hash, show as quoted
 from .evaluation import EVALUATION_SEED, answer
+from .files import verify_folder
 from .mano import subtrees
 from .model import Anira
 from .plots import VARIANTS, draw_arrow, draw_node, place_layers, place_tree, shade, token_strip
