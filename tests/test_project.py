@@ -29,6 +29,12 @@ def test_export_and_clean_change_nothing(copy_of_tree):
         assert sorted(str(p) for p, text in content().items() if before.get(p) != text) == [], command
     assert content().keys() == before.keys()
 
+def test_figures_do_not_wait_for_torch():
+    "Reading profiles, traces and verdicts, drawing and launching need no model."
+    modules = "anira.reproduce, anira.experiments, anira.analysis, anira.plots, anira.claims, anira.sweeps"
+    status, printed, said = run(sys.executable, "-c", f"import sys, {modules}; anira.reproduce.check_values(dict(profile=str), dict(profile='laptop')); print('torch' in sys.modules)")
+    assert (status, printed.strip()) == (0, "False"), said
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
 def test_notebook_form(path):
     notebook = json.loads(path.read_text())
