@@ -14,6 +14,7 @@ import anira
 from pathlib import Path
 
 from .config import CommandLine, choose, coerce, refuse, show
+from .files import write_bytes
 
 # %% ../nbs/27_reproduce.ipynb #99f85aca
 def project_root(
@@ -192,7 +193,6 @@ def run_notebook(
     if at.resolve() == out.resolve(): raise ValueError(f"the log {log} is the output itself: choose another")
     at.parent.mkdir(parents=True, exist_ok=True)
     out.unlink(missing_ok=True)
-    from anira.files import write_bytes
     began = time.monotonic()
     print(f"running {notebook}", file=sys.stderr, flush=True)
     _papermill(notebook, at, values)
@@ -245,7 +245,6 @@ def refresh(
     *notebooks,  # paths
 ) -> list:  # the paths that changed
     "Execute notebooks in place and clean them; an unchanged one is not written."
-    from anira.files import write_bytes
     from execnb.nbio import nb2str
     writes, changed = _nbformat().v4.writes, []
     for path in map(Path, notebooks):
