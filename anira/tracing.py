@@ -100,7 +100,8 @@ def _parquet(path, table, **constants):
     for name, value in reversed(constants.items()): table.insert(0, name, value)
     buffer = io.BytesIO()
     for name in table.select_dtypes("float64"): table[name] = table[name].astype("float32")
-    table.to_parquet(buffer, index=False, compression="zstd")
+    fractions = [name for name in table.select_dtypes("float32") if table[name].nunique() > len(table) / 10]  # hardly a value twice: a dictionary only adds to it
+    table.to_parquet(buffer, index=False, compression="zstd", compression_level=19, use_dictionary=[name for name in table if name not in fractions], use_byte_stream_split=fractions)
     write_bytes(path, buffer.getvalue())
 
 def _dynamics(history):
