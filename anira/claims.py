@@ -21,7 +21,7 @@ from .analysis import (COMMON, REGRESSORS, STATE, alignment, answer_tokens, clus
                             over_runs, regression_columns, variance_shares)
 from .config import CommandLine, clock, refuse
 from .files import write_bytes
-from .profiles import grid, run_config, run_name
+from .profiles import GRID_VARIANTS, grid, run_config, run_name
 from .sweeps import estimated_seconds, needs_gpu, recorded_cost, run_state
 
 # %% ../nbs/26_claims.ipynb #7c1d9495
@@ -201,9 +201,9 @@ def _judge_gentleness(rows):
                     0.05, sum(a[2] + b[2] for a, b in pairs))] if pairs else []
 
 # %% ../nbs/26_claims.ipynb #5dafdce1
-def timing_population(table: pd.DataFrame, matched: bool = False) -> pd.DataFrame:
-    "BREVO answer tokens of right generated answers inside the trained range, of runs that have enough."
-    rows = answer_tokens(table, "generated", correct_only=True, task="brevo", split=["trained", "interpolation"], variant=["early", "online"])
+def timing_population(table: pd.DataFrame, matched: bool = False, variants: tuple = GRID_VARIANTS) -> pd.DataFrame:
+    "BREVO answer tokens of right generated answers inside the trained range, of runs that have enough and whose expected depth varies."
+    rows = answer_tokens(table, "generated", correct_only=True, task="brevo", split=["trained", "interpolation"], variant=[*variants])
     rows = rows.groupby("checkpoint").filter(lambda run: run.instance.nunique() >= MIN_INSTANCES and run.expected_depth.std() > 1e-6)
     return match_sizes(rows) if matched and len(rows) else rows
 

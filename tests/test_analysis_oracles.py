@@ -229,9 +229,9 @@ def test_the_hierarchical_model_groups_tokens_by_run_and_instance(part):
 
 # Several seeds, several families
 
-def pretend(folder, variant, seed, graphs, task="brevo"):
+def pretend(folder, variant, seed, graphs, task="brevo", traces=TRACES):
     "A run like a shipped one: a part of its instances, under another seed and perhaps another family of graphs."
-    source, name = TRACES / f"{task}-{variant}-s0", f"{task}-{variant}-{graphs}-s{seed}".replace("_", "")
+    source, name = traces / f"{task}-{variant}-s0", f"{task}-{variant}-{graphs}-s{seed}".replace("_", "")
     manifest, rng, out = json.loads((source / "manifest.json").read_text()), np.random.default_rng(seed), folder / name
     out.mkdir(parents=True)
     trace, dynamics = (pd.read_parquet(source / f"{kind}.parquet").assign(seed=seed, checkpoint=name) for kind in ("trace", "dynamics"))
@@ -259,12 +259,18 @@ def test_regression_over_seeds(many, tmp_path):
     assert set(shares.seeds) == {2} and (shares.low <= shares["value"] + 1e-9).all() and (shares["value"] <= shares.high + 1e-9).all()
     assert set(read("tab_timing_coefficients").seed) == set(read("tab_timing_linearity").seed) == {0, 1}  # the other family is not pooled in
 
-def test_robustness_over_seeds_and_families(many, tmp_path):
-    read = drawn("tab_timing_robustness", many, tmp_path)
+def test_robustness_over_seeds_families_and_rules(many, tmp_path):
+    (tmp_path / "laptop").mkdir(); (tmp_path / "laptop/traces").symlink_to(many)
+    pretend(tmp_path / "laptop-other-rules/traces", "hybrid", 1, "physicslm4", traces=ROOT / "data/laptop-other-rules/traces")
+    read = drawn("tab_timing_robustness", tmp_path / "laptop/traces", tmp_path)
     families = read("tab_timing_families").set_index(["graphs", "variant"])
     expected = {("physicslm4", "early"): 2, ("physicslm4", "online"): 2, ("erdos_renyi", "early"): 1, ("erdos_renyi", "online"): 1}
     assert families.trained.to_dict() == families.learnt.to_dict() == expected
     assert set(read("fig_timing_robustness").seeds) == {2} and set(read("tab_timing_hierarchical").seed) == {0, 1}
+    rules = read("fig_timing_rules").set_index(["profile", "variant"])
+    assert rules.learnt.to_dict() == {("laptop", "early"): 2, ("laptop", "online"): 2, ("laptop-other-rules", "hybrid"): 1}
+    shares = rules.set_index("statistic", append=True)["value"].unstack()
+    assert np.allclose(shares.structure + shares.state, 1)
 
 def test_dynamics_over_seeds_and_families(many, tmp_path):
     summary = drawn("fig_dynamics", many, tmp_path)("tab_dynamics").set_index(["model", "variant"])
