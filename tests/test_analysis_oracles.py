@@ -10,7 +10,7 @@ import scipy.stats
 import statsmodels.api as sm
 from hypothesis import given, settings, strategies as st
 
-from anira.analysis import (REGRESSORS, alignment, cluster_means, covariances, decompose, graphs_of, hierarchical, linear_share, linear_shares, lmg, match_sizes,
+from anira.analysis import (REGRESSORS, alignment, cluster_means, covariances, decompose, graphs_of, hierarchical, linear_share, linear_shares, lmg, match_sizes, over_runs,
                             permuted_covariances, regress, regression_columns, resampled, size_linearity, some_instances, subset_r2, variance_shares)
 from anira.files import commit_manifest
 from anira.reproduce import run_notebook
@@ -226,6 +226,13 @@ def test_the_hierarchical_model_groups_tokens_by_run_and_instance(part):
     assert np.allclose(fit.fe_params, by_hand.fe_params, rtol=1e-3, atol=1e-4) and np.isclose(fit.scale, by_hand.scale, rtol=1e-3)
     assert np.isclose(fit.cov_re.iloc[0, 0], np.asarray(by_hand.cov_re)[0, 0], rtol=1e-2)
 
+
+@pytest.mark.parametrize("seeds", [2, 3, 5, 10])
+def test_intervals_over_seeds_are_as_wide_as_students(seeds):
+    runs = np.random.default_rng(seeds).normal(size=(200, seeds))
+    ours = [np.ptp([found["low"], found["high"]]) for found in (over_runs(np.tile(run[:, None], 101)) for run in runs)]
+    students = [np.ptp(scipy.stats.t.interval(.95, seeds - 1, scale=scipy.stats.sem(run))) for run in runs]
+    assert abs(np.mean(ours) / np.mean(students) - 1) < (.35 if seeds == 2 else .06)  # two seeds have three resamples
 
 # Several seeds, several families
 
