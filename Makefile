@@ -43,6 +43,7 @@ sweep: ## train and trace what is not shipped; SEEDS=0-4 TASKS=mano VARIANTS=onl
 	@$(BIN)/python workflow/launch.py sweep $(REQUEST)
 
 search: $(STAMP) ## try settings around those of PROFILE=laptop, for each variant apart; shipped trials are not touched
+	@$(BIN)/python workflow/launch.py --check search $(call given,PROFILE)
 	@$(BIN)/python -m anira.tuning --profile $(if $(value PROFILE),$(call quoted,PROFILE),laptop)
 
 bench: $(STAMP) ## measure the benchmarks anew, in place, and redraw figures/benchmarks
@@ -52,7 +53,7 @@ test: $(STAMP) ## run the tests
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(BIN)/python -m pytest -n 2 --dist worksteal -q --basetemp="$$folder/tests"
 
 soak: $(STAMP) ## kill a training at random, KILLS=500 times, and check that nothing is lost
-	@$(BIN)/python tests/soak.py --kills $(or $(KILLS),500)
+	@$(BIN)/python tests/soak.py --kills $(if $(value KILLS),$(call quoted,KILLS),500)
 
 test-slurm: $(STAMP) ## a sweep on a real SLURM of one node, started here and stopped again (needs slurmctld, munged and root)
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(BIN)/python -m pytest -q -rs -s -m slurm --basetemp="$$folder/tests" tests/test_slurm.py

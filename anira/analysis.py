@@ -51,6 +51,8 @@ def load_traces(
     runs = sorted(p.parent for p in Path(folder).glob("*/manifest.json"))
     if not runs: raise ValueError(f"{folder} holds no traces: run `make reproduce FROM=training`, or name another folder")
     manifests = {run: verify_folder(run) for run in runs}
+    other = [run for run, m in manifests.items() if "run" not in m]
+    if other: raise ValueError(f"{other[0]} holds a checkpoint, not traces: name a folder of traces, which `python -m anira.tracing` makes")
     present = list(dict.fromkeys(m["run"]["task"] for m in manifests.values()))
     wanted = [choose(name.strip(), present, "task in these traces") for name in tasks.split(",")] if tasks.strip() else present
     old = [run for run in manifests if not (run / f"{kind}.parquet").exists()]
@@ -74,8 +76,8 @@ def answer_tokens(
     correct_only: bool = False,  # keep only instances that were answered right
     **equal,  # column=value pairs to keep, e.g. task="brevo"; a list keeps any of its values
 ) -> pd.DataFrame:
-    "Rows about answer tokens other than the closing one."
-    keep = (table.answers == answers) & ~table.is_end
+    "Rows about answer tokens other than the closing one; raises ValueError for answers of no such kind."
+    keep = (table.answers == choose(answers, ("forced", "generated"), "answers")) & ~table.is_end
     if correct_only: keep &= table.correct_instance
     for column, value in equal.items(): keep &= table[column].isin(value if isinstance(value, (list, tuple)) else [value])
     return table[keep]

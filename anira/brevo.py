@@ -18,7 +18,7 @@ from .task import Batch, Task, answer_positions, answer_rows, left_pack
 @dataclass(frozen=True)
 class BrevoOptions(DagOptions):
     "Options of BREVO."
-    max_size: int = setting(30, "most nodes N in training", low=3)
+    max_size: int = setting(30, "most nodes N in training", low=3, high=10_000)
     ids: int | None = setting(None, "node names are drawn from 1..ids; none: the largest size in use, as in the original", low=3)
     name_tokens: str = setting("single", "one token per node name, or 2 to 4 tokens of a mini-vocabulary of 4", allowed=("single", "multi"))
 

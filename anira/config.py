@@ -157,14 +157,14 @@ Config._repr_markdown_ = _repr_markdown
 
 # %% ../nbs/00_config.ipynb #9597a35b
 def parse_assignments(
-    pairs: typing.Iterable[str],  # texts like "train.steps=200"
+    pairs: typing.Iterable[str],  # texts like "model.width=32"
 ) -> dict:  # nested dictionary of texts
     "Turn `a.b=value` texts into a nested dictionary."
     out: dict = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not all(part.isidentifier() for part in key.split(".")):
-            raise ValueError(f"{show(pair)} is not of the form name=value, like train.steps=200")
+            raise ValueError(f"{show(pair)} is not of the form name=value, like steps=200 or model.width=32")
         *parents, leaf = key.split(".")
         inner = out
         for parent in parents: inner = inner.setdefault(parent, {}) if isinstance(inner, dict) else inner
@@ -188,6 +188,8 @@ class CommandLine(argparse.ArgumentParser):
 
     def parse_known_args(self, args=None, namespace=None):
         parsed, extra = super().parse_known_args(args, namespace)
+        for name, value in vars(parsed).items():
+            if value == "": self.error(f"--{name.replace('_', '-')} is empty: give it a value, or leave it out")
         if not extra: return parsed, extra
         if not extra[0].startswith("-"): self.error(f"{show(extra[0])} comes where nothing more is expected")
         try: choose(extra[0].partition("=")[0], self._option_string_actions, "option")

@@ -17,7 +17,7 @@ from .task import Batch, Task, TaskOptions, answer_rows, narrow
 @dataclass(frozen=True)
 class DepoOptions(TaskOptions):
     "Options of Depo."
-    max_size: int = setting(30, "most nodes N in training", low=3)
+    max_size: int = setting(30, "most nodes N in training", low=3, high=10_000)
     max_hops: int = setting(8, "a question asks for at most this many hops K, and never for the whole way round", low=1)
     questions: int = setting(1, "questions per cycle; several are asked together and answered in order", low=1)
     name_length: int = setting(1, "tokens per node name, the last one marked", low=1)

@@ -162,7 +162,7 @@ def train_ensemble(
     outs = [Path(out_dir) / run_name(c.task, c.variant, c.seed) for c in configs]
     with stopping() as stop, ExitStack() as held:
         todo = [(c, out) for c, out in zip(configs, outs) if not _finished(out, c)]
-        for _, out in todo: held.enter_context(only_one(out)); remove_leftovers(out)
+        for _, out in todo: held.enter_context(only_one(out)); remove_leftovers(out, out / "state")
         runs = _caught_up([Run(c, out, device) for c, out in todo], stop)
         if runs: _complete(Ensemble(runs), stop, _reports(runs, quiet))
     return [_finished(out, c) for c, out in zip(configs, outs)]

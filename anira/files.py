@@ -27,6 +27,7 @@ def _flush(path):
 def make_folder(path) -> Path:
     "Create a folder, and those above it, so that a crash does not lose it."
     path = Path(path)
+    if path.exists() and not path.is_dir(): raise ValueError(f"{path} is a file: expected a folder, there or not yet there")
     if not path.is_dir():
         make_folder(path.parent).joinpath(path.name).mkdir(exist_ok=True)
         _flush(path.parent)
@@ -79,9 +80,9 @@ def whole_folder(path):
     finally: shutil.rmtree(temporary, ignore_errors=True)
     _flush(path.parent)
 
-def remove_leftovers(folder):
-    "Remove what a killed process left under temporary names; only for a process that holds the folder."
-    for path in sorted(Path(folder).rglob(".*.[0-9]*.tmp")):
+def remove_leftovers(*folders):
+    "Remove what a killed process left in these folders, not below them, under temporary names; only for a process that holds them."
+    for path in [path for folder in folders for path in Path(folder).glob(".*.[0-9]*.tmp")]:
         if path.is_dir(): shutil.rmtree(path, ignore_errors=True)
         else: path.unlink(missing_ok=True)
 
@@ -157,7 +158,7 @@ def _read_manifest(path):
     "The content of a manifest that is whole and of this version."
     if not path.is_file(): raise ManifestError(f"{path.parent} has no manifest.json: the run that writes it has not finished, or the path is wrong")
     try: manifest = json.loads(path.read_bytes())
-    except ValueError as error: raise ManifestError(f"{path} is not readable JSON ({error}): restore it or make it again") from None
+    except (ValueError, RecursionError) as error: raise ManifestError(f"{path} is not readable JSON ({error}): restore it or make it again") from None
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict): raise ManifestError(f"{path} lists no files: restore it or make it again")
     schema = manifest.get("schema")
     if isinstance(schema, int) and schema > SCHEMA: raise NewerSchema(f"{path} has schema {schema}, this version reads {SCHEMA}: update anira")

@@ -17,8 +17,8 @@ from .task import Batch, Task, TaskOptions, answer_rows, narrow
 @dataclass(frozen=True)
 class ManoOptions(TaskOptions):
     "Options of MANO."
-    max_size: int = setting(16, "most operations L in training", low=1)
-    modulus: int = setting(23, "arithmetic is modulo this number p", low=2)
+    max_size: int = setting(16, "most operations L in training", low=1, high=10_000)
+    modulus: int = setting(23, "arithmetic is modulo this number p", low=2, high=100_000)
     operations: str = setting("+-*", "the operations to draw from, any of + - *")
     length_token: bool = setting(True, "state the number of operations at the start, as in the original")
     size_power: float = setting(0.0, "training draws size L with weight L to this power; 0, the original: all sizes alike", low=0.0)

@@ -21,14 +21,14 @@ from .layers import Block, rotary_angles
 class AniraConfig(Config):
     "Shape of a model and of its halting rule."
     vocab_size: int = setting(doc="tokens in the vocabulary", low=2)
-    width: int = setting(64, "channels of the residual stream", low=2)
+    width: int = setting(64, "channels of the residual stream", low=2, high=2**16)
     n_heads: int = setting(4, "attention heads; width / n_heads must be even", low=1)
     n_prelude: int = setting(1, "blocks before the recurrence", low=0)
     n_core: int = setting(1, "blocks in the shared core", low=1)
     n_coda: int = setting(1, "blocks after the recurrence", low=0)
     mlp: str = setting("gelu", "feed-forward nonlinearity", allowed=("gelu", "swiglu"))
     mlp_ratio: float = setting(4.0, "hidden width of the feed-forward layer over width", low=0.25)
-    max_depth: int = setting(6, "most applications of the core, D", low=1)
+    max_depth: int = setting(6, "most applications of the core, D", low=1, high=1000)
     inject: str = setting("add", "how the prelude's output enters each step", allowed=("add", "concat", "none"))
     step_embedding: bool = setting(False, "tell the core which step it is")
     kv: str = setting("frozen", "keys and values of tokens that have left: kept, or projected anew", allowed=("frozen", "refresh"))

@@ -22,7 +22,7 @@ class RunConfig(Config):
     task_options: dict = setting({}, "options of the task")
     model: dict = setting({}, "settings of AniraConfig other than vocabulary and halting")
     steps: int = setting(10000, "optimizer steps", low=1)
-    batch_size: int = setting(64, "instances per step", low=1)
+    batch_size: int = setting(64, "instances per step", low=1, high=10**6)
     length_groups: int = setting(1, "a batch is sorted by length and computed in this many parts, to save padding", low=1)
     optimizer: str = setting("adamw", "adamw, or muon for the hidden matrices and AdamW for the rest", allowed=("adamw", "muon"))
     learning_rate: float = setting(2e-3, "peak of AdamW", low=0.0)
@@ -30,20 +30,20 @@ class RunConfig(Config):
     warmup_steps: int = setting(300, "linear warm-up of the learning rate", low=0)
     final_learning_rate: float = setting(0.05, "end of the cosine, as a share of the peak", low=0.0, high=1.0)
     weight_decay: float = setting(0.05, "decoupled, on matrices", low=0.0)
-    clip_norm: float = setting(1.0, "largest gradient norm", low=0.0)
+    clip_norm: float = setting(1.0, "largest gradient norm", low=1e-6)
     ponder_weight: float = setting(0.03, "γ, weight of the divergence from the depth prior", low=0.0)
     prior_base: float = setting(1.1, "b, base of the depth prior", low=1e-3)
     full_depth_fraction: float = setting(0.3, "first share of training in which every token runs to D", low=0.0, high=1.0)
     full_depth_ponder: float = setting(0.1, "share of γ that applies meanwhile", low=0.0)
     ramp_steps: int = setting(1000, "steps over which γ then ramps in", low=0)
     eval_every: int = setting(500, "steps between evaluations", low=1)
-    eval_instances: int = setting(100, "instances per size in each evaluation", low=1)
+    eval_instances: int = setting(100, "instances per size in each evaluation", low=1, high=10**6)
     save_every: int = setting(500, "steps between saved states", low=1)
     device: str = setting("auto", "cpu, cuda, or auto", allowed=("auto", "cpu", "cuda"))
     precision: str = setting("fp32", "fp32, or bf16 autocast", allowed=("fp32", "bf16"))
     execution: str = setting("masked", "masked, or packed: only active tokens are computed, and the counterfactual gradient is lost", allowed=("masked", "packed"))
     compile: bool = setting(False, "use torch.compile; masked execution only")
-    threads: int = setting(1, "CPU threads", low=1)
+    threads: int = setting(1, "CPU threads", low=1, high=1024)
 
     def validate(self):
         from anira.halting import HALTING
@@ -65,7 +65,8 @@ def _model_config(self):
     from anira.model import AniraConfig
     for key in ("vocab_size", "halting", "pad_id"):
         if key in self.model: raise ValueError(f"{key} follows from task and variant: leave it out of model")
-    return AniraConfig.from_dict(dict(vocab_size=self.make_task().vocab_size, halting=self.variant, **self.model))
+    task = self.make_task()
+    return AniraConfig.from_dict(dict(vocab_size=task.vocab_size, pad_id=task.pad_id, halting=self.variant, **self.model))
 
 RunConfig.make_task, RunConfig.model_config = _make_task, _model_config
 

@@ -62,7 +62,7 @@ def answer_positions(
 @dataclass(frozen=True)
 class TaskOptions(Config):
     "Settings that every family has; each family adds its own."
-    max_size: int = setting(8, "largest size in training", low=1)
+    max_size: int = setting(8, "largest size in training", low=1, high=10_000)
     held_out: tuple[int, ...] = setting((), "sizes inside the range that training never sees (interpolation)", low=1)
     beyond: tuple[int, ...] = setting((), "sizes past max_size that tests use (extrapolation)", low=1)
 
@@ -86,6 +86,13 @@ class Task:
     @property
     def vocab(self) -> list: raise NotImplementedError(f"{type(self).__name__} must list its vocabulary")
     def size_weights(self, sizes): return np.ones(len(sizes))
+
+def _missing(name):
+    "A method that every family has to bring along."
+    def method(self, *args): raise NotImplementedError(f"{type(self).__name__} must have a method {name}")
+    return method
+
+Task._generate, Task.verify, Task.admissible, Task.annotate = map(_missing, ("_generate", "verify", "admissible", "annotate"))
 
 # %% ../nbs/01_task.ipynb #97ad2369
 def _check_sizes(self):
@@ -185,8 +192,8 @@ Task.with_answers, Task.show = _with_answers, _show
 # %% ../nbs/01_task.ipynb #4944cc8f
 def answer_rows(
     batch: Batch,
-) -> dict:  # instance, position and step of each answer token
-    "Where each answer token stands: its instance, its predicting position, and its place j = 1, 2, … in the answer."
+) -> dict:  # instance, position, step and size of each answer token
+    "Where each answer token stands: its instance, its predicting position, its place j = 1, 2, … in the answer, and the instance's size."
     instance, position = np.nonzero(batch.answer_mask)
     step = np.cumsum(batch.answer_mask, axis=1)[instance, position]
     return dict(instance=instance, position=position, step=step, size=batch.sizes[instance])

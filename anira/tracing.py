@@ -17,7 +17,7 @@ from .checkpoint import load
 from .config import CommandLine, choose, coerce, refuse
 from .costs import head_calls, token_cost
 from .evaluation import EVALUATION_SEED, answer, read
-from .files import commit_manifest, provenance, verify_folder, write_bytes
+from .files import commit_manifest, provenance, write_bytes
 from .profiles import PROFILES, RunConfig
 
 # %% ../nbs/23_tracing.ipynb #d3d33c6a
@@ -110,6 +110,12 @@ def _dynamics(history):
     return pd.DataFrame([dict(step=e["step"], full_depth=e["full_depth"], **r) for e in history["evaluations"] for r in e["sizes"]])
 
 # %% ../nbs/23_tracing.ipynb #688c4176
+def _check_free(out):
+    "Refuse a folder that holds something other than traces."
+    try: held = json.loads((out / "manifest.json").read_bytes())
+    except (OSError, ValueError): return
+    if not isinstance(held, dict) or "run" not in held: raise ValueError(f"{out} holds a checkpoint, not traces: choose another folder")
+
 TABLES = ("trace.parquet", "sweep.parquet", "allocations.parquet", "dynamics.parquet")
 
 def trace_checkpoint(
@@ -118,10 +124,12 @@ def trace_checkpoint(
     n: int | None = None,  # instances per size; default: the profile's
     fresh: bool = False,  # other instances than the shipped traces were made of
 ) -> dict:  # the manifest of the trace folder
-    "Write trace, sweep, allocations and dynamics of a checkpoint."
+    "Write trace, sweep, allocations and dynamics of a checkpoint; raises ValueError if it is no finished run, or if the folder holds something else."
     import pandas as pd
     checkpoint, out = Path(checkpoint), Path(out)
     model, manifest = load(checkpoint)
+    if not ({"config", "cost"} <= manifest.keys() and "history.json" in manifest["files"]): raise ValueError(f"{checkpoint} is not a finished run: only the folder that `python -m anira.training` ended with can be traced, for its settings and its history")
+    _check_free(out)
     config = RunConfig.from_dict(manifest["config"])
     task, n, seed = config.make_task(), n or PROFILES.get(config.profile, {}).get("trace_instances", 200), EVALUATION_SEED + fresh
     run = dict(task=config.task, variant=config.variant, seed=config.seed, profile=config.profile, checkpoint=checkpoint.resolve().name)
@@ -146,6 +154,7 @@ def main(argv=None) -> int:
         n = coerce("instances", args.instances, int | None)
         if n is not None and n < 1: raise ValueError(f"instances = {n} is not valid: expected at least 1")
         trace_checkpoint(args.checkpoint, args.out, n, args.fresh)
+    except MemoryError as error: return refuse(f"not enough memory ({error}): ask for fewer instances")
     except (ValueError, OSError) as error: return refuse(error)
     return 0
 

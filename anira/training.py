@@ -117,6 +117,7 @@ def train_step(model, forward, optimizers, task, config: RunConfig, step: int) -
         sums = loss_sums(out, tokens, part(batch.answer_mask), config.prior_base, task.pad_id, model.halting.price)
         (sums["ce"] / n_answer + gamma * sums["kl"] / n_real).backward()
         for key, value in sums.items(): totals[key] = totals.get(key, 0.0) + float(value.detach())
+    if not np.isfinite([*totals.values()]).all(): raise ValueError(f"the loss of step {step} is not finite: what was saved before it is whole; train with a lower learning rate, in another folder")
     _update(model, optimizers, config, step)
     return {key: value / (n_answer if key == "ce" else n_real) for key, value in totals.items()} | dict(gamma=gamma, tokens=n_real)
 
@@ -295,7 +296,7 @@ def _finished(out, config):
     "The manifest of a run that is complete, or None."
     if not (out / "manifest.json").exists(): return None
     manifest = verify_folder(out)
-    if manifest["config"] != config.to_dict(): raise ValueError(f"{out} holds a finished run with other settings: choose another folder or delete it")
+    if manifest.get("config") != config.to_dict(): raise ValueError(f"{out} holds a finished run with other settings: choose another folder or delete it")
     return manifest
 
 def _finish(out, model, config, history, device):
@@ -379,7 +380,7 @@ def train(
         return done
     with stopping() as stop, only_one(out):
         if done := _finished(out, config): return done  # by the process that held the folder a moment ago
-        remove_leftovers(out)
+        remove_leftovers(out, out / "state")
         run = Run(config, out, device)
         return _complete(run, stop, Progress(out / "progress.jsonl", config.steps, run.first, stream=open(os.devnull, "w") if quiet else None))
 
@@ -413,6 +414,7 @@ def main(argv=None) -> int:
     except Stopped as stopped:
         _say_stopped(args.out, config, argv)
         return 130 if stopped.args[0] == signal.SIGINT else 0
+    except MemoryError as error: return refuse(f"not enough memory ({error}): lower batch_size, eval_instances or the sizes of the task")
     except (ValueError, OSError) as error: return refuse(_sentence(error))
     return 0
 

@@ -13,7 +13,7 @@ from anira.config import CommandLine, choose, coerce, refuse, show  # standard l
 SOURCES = ("traces", "checkpoints", "training", "sweep")
 PROFILES = ("smoke", "laptop", "gpu", "paper", "laptop-erdos-renyi", "laptop-own-rates", "laptop-other-rules", "laptop-uniform-prior", "laptop-depth-1", "laptop-depth-2", "laptop-depth-4")
 VARIABLES = dict(FROM="traces", PROFILE="laptop", SEEDS="", TASKS="", VARIANTS="", CORES="", GPUS="", SLURM="", DRY="")
-READ_BY = dict(reproduce=list(VARIABLES), sweep=[name for name in VARIABLES if name != "FROM"])
+READ_BY = dict(reproduce=list(VARIABLES), sweep=[name for name in VARIABLES if name != "FROM"], search=["PROFILE"])
 MOST_SEEDS, MOST_SLOTS, SECONDS_BETWEEN_LINES = 10_000, 1024, 10
 
 
@@ -50,7 +50,7 @@ def check_variables(makeflags, known):
 def parse(argv, makeflags=""):
     "The request, or a ValueError in one sentence."
     parser = CommandLine(prog="launch.py", description=__doc__)
-    parser.add_argument("command", help="reproduce or sweep")
+    parser.add_argument("command", help="reproduce or sweep; search is only checked")
     parser.add_argument("assignments", nargs="*", metavar="NAME=VALUE", help=f"of {', '.join(VARIABLES)}; an empty value is the default")
     parser.add_argument("--check", action="store_true", help="only check the request")
     args = parser.parse_args(argv)
@@ -61,6 +61,7 @@ def parse(argv, makeflags=""):
     for name, value in values.items(): setattr(args, "source" if name == "FROM" else name.lower(), value)
     if args.command == "sweep": args.source = "sweep"
     choose(args.source, SOURCES, "FROM"); choose(args.profile, PROFILES, "PROFILE")
+    if args.command == "search" and not args.check: raise ValueError("search is run by `python -m anira.tuning`: use --check here")
     trains = args.source in ("training", "sweep")
     for name in ("SEEDS", "TASKS", "VARIANTS", "GPUS"):
         if getattr(args, name.lower()) and not trains: raise ValueError(f"{name} says what to train, and FROM={args.source} trains nothing: leave it out, or use FROM=training")

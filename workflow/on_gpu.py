@@ -16,6 +16,7 @@ def claim(devices: list, pause: float = 1.0):
         time.sleep(pause)
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3 or not sys.argv[1].isdigit() or int(sys.argv[1]) < 1: sys.exit("error: expected the number of GPUs, at least 1, and a command")
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     devices = (visible.split(",") if visible else [str(i) for i in range(int(sys.argv[1]))])[:int(sys.argv[1])]
     device, lock = claim(devices)
