@@ -46,7 +46,7 @@ search: $(STAMP) ## try settings around those of PROFILE=laptop, for each varian
 	@$(BIN)/python workflow/launch.py --check search $(call given,PROFILE)
 	@$(BIN)/python -m anira.tuning --profile $(if $(value PROFILE),$(call quoted,PROFILE),laptop)
 
-bench: $(STAMP) ## measure the benchmarks anew, in place, and redraw figures/benchmarks
+bench: $(STAMP) ## measure the benchmarks anew, in place, and redraw benchmarks/
 	@$(BIN)/python -m anira.reproduce refresh $$(find nbs/benchmarks -name '*.ipynb' -not -path '*/.*' | sort)
 
 test: $(STAMP) ## run the tests

@@ -62,7 +62,7 @@ def verify_all(
     return found
 
 # %% ../nbs/29_provenance.ipynb #f396933d
-CRATE_PARTS = ("README.md", "LICENSE", "CITATION.cff", "requirements.lock", "pyproject.toml", "settings.ini", "Makefile", "anira", "nbs", "workflow", "tests", "docs", "data", "figures", "CONTRIBUTING.md", "environment.yml", "jupytext.toml")
+CRATE_PARTS = ("README.md", "LICENSE", "CITATION.cff", "requirements.lock", "pyproject.toml", "settings.ini", "Makefile", "anira", "nbs", "workflow", "tests", "docs", "data", "figures", "benchmarks", "CONTRIBUTING.md", "environment.yml", "jupytext.toml")
 LICENSE = "https://www.apache.org/licenses/LICENSE-2.0"
 PAPER = "https://arxiv.org/abs/2602.08864"
 MEDIA = {".parquet": "application/vnd.apache.parquet", ".safetensors": "application/octet-stream", ".ipynb": "application/x-ipynb+json", ".md": "text/markdown", ".cff": "text/yaml", ".yaml": "text/yaml"}

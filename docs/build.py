@@ -280,7 +280,7 @@ def prepare():
     links = Links(importlib.import_module("anira._modidx").d["syms"])
     shutil.rmtree(PAGES, ignore_errors=True)
     shutil.copytree(ROOT / "docs", PAGES, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
-    shutil.copytree(ROOT / "figures", PAGES / "figures", ignore=shutil.ignore_patterns("*.md", "*.csv", "*.tex"))
+    for folder in ("figures", "benchmarks"): shutil.copytree(ROOT / folder, PAGES / folder, ignore=shutil.ignore_patterns("*.md", "*.csv", "*.tex"))
     for section, folder in SECTIONS.items():
         paths = [path.relative_to(ROOT / "nbs") for path in sorted((ROOT / "nbs" / folder).glob("[!_.]*.ipynb"))]
         found = {path: json.loads((processed / path).read_text()) for path in paths}
