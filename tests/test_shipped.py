@@ -10,43 +10,50 @@ from anira.analysis import load_traces
 from anira.checkpoint import load
 from anira.files import verify_folder
 from anira.profiles import RunConfig, grid, run_name
-from anira.provenance import model_cards
+from anira.provenance import model_cards, verify_all
 from anira.tracing import trace
 
-DATA = Path(__file__).resolve().parent.parent / "data" / "laptop"
-FIGURES = DATA.parent.parent / "figures"
-RUNS = sorted(p.parent.name for p in DATA.glob("checkpoints/*/manifest.json"))
+DATA = Path(__file__).resolve().parent.parent / "data"
+FIGURES = DATA.parent / "figures"
+RUNS = [(p.parts[-4], p.parts[-2]) for p in sorted(DATA.glob("*/checkpoints/*/manifest.json"))]
+every_run = pytest.mark.parametrize("profile, run", RUNS, ids=map("/".join, RUNS))
 
 
 def test_the_main_grid_is_shipped():
-    assert {run_name(*run) for run in grid("laptop") if run[0] in ("mano", "brevo")} <= set(RUNS)
+    assert {("laptop", run_name(*run)) for run in grid("laptop") if run[0] in ("mano", "brevo")} <= set(RUNS)
 
 
-@pytest.mark.parametrize("run", RUNS)
-def test_checkpoint_and_trace_verify_and_belong_together(run):
-    checkpoint, traced = verify_folder(DATA / "checkpoints" / run), verify_folder(DATA / "traces" / run)
+def test_everything_is_whole_and_under_100_mb():
+    folders = verify_all(DATA)
+    assert {p.parent for p in DATA.rglob("*") if p.suffix in (".json", ".parquet", ".safetensors")} == set(folders)
+    assert sum(p.stat().st_size for p in DATA.rglob("*") if p.is_file()) < 100e6
+
+
+@every_run
+def test_checkpoint_and_trace_belong_together(profile, run):
+    checkpoint, traced = (verify_folder(DATA / profile / kind / run) for kind in ("checkpoints", "traces"))
     assert traced["checkpoint_files"] == checkpoint["files"]
     assert traced["config"] == checkpoint["config"] and checkpoint["provenance"]["dirty"] is False
-    assert run_name(checkpoint["config"]["task"], checkpoint["config"]["variant"], checkpoint["seed"]) == run
+    assert (checkpoint["config"]["profile"], run_name(checkpoint["config"]["task"], checkpoint["config"]["variant"], checkpoint["seed"])) == (profile, run)
 
 
-@pytest.mark.parametrize("run", RUNS)
-def test_shipped_model_gives_its_shipped_trace(run):
+@every_run
+def test_shipped_model_gives_its_shipped_trace(profile, run):
     "Another processor may round differently, so a few depths at the very threshold may move."
-    model, manifest = load(DATA / "checkpoints" / run)
-    task, settings = RunConfig.from_dict(manifest["config"]).make_task(), json.loads((DATA / "traces" / run / "manifest.json").read_text())
+    model, manifest = load(DATA / profile / "checkpoints" / run)
+    task, settings = RunConfig.from_dict(manifest["config"]).make_task(), json.loads((DATA / profile / "traces" / run / "manifest.json").read_text())
     size = task.train_sizes[1]
     now = trace(model, task, settings["instances"], sizes=[size], seed=settings["instance_seed"])
-    then = pd.read_parquet(DATA / "traces" / run / "trace.parquet").query("answers == 'forced' and size == @size")
+    then = pd.read_parquet(DATA / profile / "traces" / run / "trace.parquet").query("answers == 'forced' and size == @size")
     assert (now.position.to_numpy() == then.position.to_numpy()).all()
     assert np.allclose(now.expected_depth, then.expected_depth, atol=1e-3)
     assert (now.depth.to_numpy() == then.depth.to_numpy()).mean() > 0.99
 
 
-@pytest.mark.parametrize("run", RUNS)
-def test_history_covers_training(run):
-    history, config = json.loads((DATA / "checkpoints" / run / "history.json").read_text()), json.loads((DATA / "checkpoints" / run / "manifest.json").read_text())["config"]
-    assert history["evaluations"][-1]["step"] == config["steps"]
+@every_run
+def test_history_covers_training(profile, run):
+    history, manifest = (json.loads((DATA / profile / "checkpoints" / run / name).read_text()) for name in ("history.json", "manifest.json"))
+    assert history["evaluations"][-1]["step"] == manifest["config"]["steps"]
     assert "generated_accuracy" in history["evaluations"][-1]["sizes"][0]
 
 
@@ -54,8 +61,9 @@ def test_readme_shows_the_drawn_ledger():
     assert (FIGURES / "claims.md").read_text() in (FIGURES.parent / "README.md").read_text()
 
 
-def test_model_cards_say_what_manifests_and_traces_say():
-    assert (DATA / "checkpoints" / "README.md").read_text() == model_cards()
+@pytest.mark.parametrize("profile", sorted({profile for profile, _ in RUNS}))
+def test_model_cards_say_what_manifests_and_traces_say(profile):
+    assert (DATA / profile / "checkpoints" / "README.md").read_text() == model_cards(profile=profile)
 
 
 def test_every_figure_comes_with_its_data():
@@ -65,8 +73,8 @@ def test_every_figure_comes_with_its_data():
 
 def test_sweep_and_trace_tell_the_same_story():
     "The default rule's mean depth on answers is the same number in both tables, up to their different instances."
-    trained = load_traces(DATA / "traces").query("answers == 'forced' and split == 'trained'")
-    sweep = load_traces(DATA / "traces", "sweep").query("split == 'trained'")
+    trained = load_traces(DATA / "laptop" / "traces").query("answers == 'forced' and split == 'trained'")
+    sweep = load_traces(DATA / "laptop" / "traces", "sweep").query("split == 'trained'")
     for (task, variant), rows in trained.groupby(["task", "variant"]):
         own = sweep[(sweep.task == task) & (sweep.variant == variant)]
         default = own[own.rule == "mode"] if variant == "early" else own[(own.rule == "threshold") & (own.level == 0.5)]
