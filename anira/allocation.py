@@ -8,6 +8,7 @@ __all__ = ['ALLOCATIONS', 'CONTROLS', 'CRITERIA', 'QUANTILES', 'CALIBRATION', 'h
            'calibrate', 'Criterion', 'ConfidenceExit', 'deciding', 'levels', 'policies', 'reading', 'allocations']
 
 # %% ../nbs/20a_allocation.ipynb #9e2d70df
+import math
 import numpy as np
 import torch
 from contextlib import contextmanager
@@ -155,7 +156,7 @@ CRITERIA = {
 # %% ../nbs/20a_allocation.ipynb #409e5658
 class ConfidenceExit(Halting):
     "Leaves once a criterion has been at most `threshold` for `patience` steps in a row."
-    rule = "threshold"
+    rule, levels = "threshold", (-math.inf, math.inf)
     def __init__(self, config, criterion: str, patience: int | None = None):
         nn.Module.__init__(self)
         self.max_depth, self.criterion = config.max_depth, CRITERIA[choose(criterion, CRITERIA, "criterion")]

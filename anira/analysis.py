@@ -219,7 +219,9 @@ STRUCTURE = list(STATIC_FEATURES)
 STATE = [name for name in STATE_FEATURES if name != "remaining"]
 REGRESSORS = STRUCTURE + STATE
 
-def regression_columns(table: pd.DataFrame) -> list[str]:
+def regression_columns(
+    table: pd.DataFrame,  # rows of a trace
+) -> list[str]:  # names in REGRESSORS
     "The regressors that this table has and that vary in it."
     return [name for name in REGRESSORS if name in table and table[name].nunique() > 1]
 
@@ -357,7 +359,10 @@ def variance_shares(
     return decompose(covariances(table, columns, target, draws, seed), columns)["explained"]
 
 # %% ../nbs/24_analysis.ipynb #f9491244
-def match_sizes(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+def match_sizes(
+    table: pd.DataFrame,  # rows of several traces
+    seed: int = 0,  # of the draw
+) -> pd.DataFrame:  # the rows of the instances that were drawn
     "Keep equally many instances of every run at each size."
     instances = table[["checkpoint", "size", "instance"]].drop_duplicates()
     counts = instances.groupby(["checkpoint", "size"]).size().unstack(fill_value=0)

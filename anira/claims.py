@@ -121,8 +121,19 @@ JUDGED = (*COMMON, *REGRESSORS, "expansions")  # columns that the rules read
 DRAWS, LMG_DRAWS, MIN_INSTANCES = 500, 100, 50  # replicates; replicates where each is costly; fewest right instances for a regression
 MIN_SEEDS, GRAPHS = 3, "physicslm4"  # fewest runs that a verdict may rest on; the graphs that the paper's claims are about
 
-def finding(claim: str, task: str, variant: str, statistic: str, values: list, replicates: list, threshold: float, instances: int, above: bool = True, within: tuple = (-1, 1)) -> dict:
-    "One row of findings, judged; `above=False` asks for the statistic to stay below the threshold, `within` says which values it can take."
+def finding(
+    claim: str,  # its id
+    task: str,
+    variant: str,  # or two that are compared
+    statistic: str,  # its name
+    values: list,  # the statistic of each run
+    replicates: list,  # of each run, over its instances
+    threshold: float,  # smallest effect of interest
+    instances: int,  # answers read
+    above: bool = True,  # False: the claim asks for less than the threshold
+    within: tuple = (-1, 1),  # values that the statistic can take
+) -> dict:
+    "One row of findings, judged over runs."
     found = over_runs([[value, *own] for value, own in zip(values, replicates, strict=True)], within)
     low, high = found["low"], found["high"]
     verdict = "inconclusive" if len(values) < MIN_SEEDS else judge(low, high, threshold) if above else judge(-high, -low, -threshold)
@@ -389,18 +400,21 @@ def ledger(
         missing = command(claim, root) if verdict == "not run" else ""
         rows.append(dict(claim=claim.id, says=claim.says, verdict=verdict, rule=claim.rule, statistics=numbers or "—", answers=answers_seen(own) if len(own) else 0,
                          scope=scope(own) + (f": {missing}" if missing else ""),
-                         source=claim.source, paper=claim.paper, notebook=claim.notebook))
+                         source=claim.source, paper=claim.paper, notebook=claim.notebook, command=f"papermill nbs/experiments/{claim.notebook}.ipynb out.ipynb"))
     return pd.DataFrame(rows)
 
 # %% ../nbs/26_claims.ipynb #bc941795
 def as_text(book: pd.DataFrame) -> str:
     "The ledger as aligned text."
-    lines = [f"{r.claim:4} {r.verdict.upper():14} {r.says}\n     rule: {r.rule}\n     {r.statistics}\n     ({r.scope}; n = {r.answers} answers; paper: {r.paper}; look closer: {r.notebook})" for r in book.itertuples()]
+    lines = [f"{r.claim:4} {r.verdict.upper():14} {r.says}\n     rule: {r.rule}\n     {r.statistics}\n     ({r.scope}; n = {r.answers} answers; paper: {r.paper})\n     {r.command}" for r in book.itertuples()]
     return "\n".join(lines)
 
-def as_markdown(book: pd.DataFrame) -> str:
+def as_markdown(
+    book: pd.DataFrame,
+    folder: str = "nbs/experiments",  # of the notebooks, as seen from the page
+) -> str:
     "The ledger as a markdown table, for notebooks and the README."
-    rows = [f"| {r.claim} | {r.says} | **{r.verdict}** | {r.statistics.replace('; ', '<br>')} | {r.rule} | {r.paper} | {r.scope} | [{r.notebook}](nbs/experiments/{r.notebook}.ipynb) |" for r in book.itertuples()]
+    rows = [f"| {r.claim} | {r.says} | **{r.verdict}** | {r.statistics.replace('; ', '<br>')} | {r.rule} | {r.paper} | {r.scope}, {r.answers} answers | [{r.notebook}]({folder}/{r.notebook}.ipynb) |" for r in book.itertuples()]
     return "\n".join(["| claim | says | verdict | ours, with 95 % interval | rule | paper | rests on | notebook |", "|---|---|---|---|---|---|---|---|", *rows]) + "\n"
 
 # %% ../nbs/26_claims.ipynb #57eda831

@@ -62,7 +62,7 @@ def _boolean(name, value):
 # %% ../nbs/00_config.ipynb #5160960f
 def _sequence(name, value, item):
     if isinstance(value, str): value = [part.strip() for part in value.strip("[]() ").split(",") if part.strip()]
-    if not isinstance(value, (list, tuple)): _fail(name, value, f"a list of {item.__name__}")
+    if not isinstance(value, (list, tuple, range)): _fail(name, value, f"a list of {item.__name__}")
     return tuple(coerce(f"{name}[{i}]", part, item) for i, part in enumerate(value))
 
 # %% ../nbs/00_config.ipynb #9c50430e

@@ -24,11 +24,20 @@ class Cost:
     def __rmul__(self, times): return Cost(times * self.flops, times * self.numbers)
     def bytes(self, per_number: int = 4): return per_number * self.numbers
 
-def linear(rows, fan_in, fan_out) -> Cost:
+def linear(
+    rows: float,  # tokens
+    fan_in: int,
+    fan_out: int,
+) -> Cost:
     "A matrix product of (rows, fan_in) with a weight, all three matrices moved once."
     return Cost(2 * rows * fan_in * fan_out, rows * fan_in + fan_in * fan_out + rows * fan_out)
 
-def attend(sequences, queries, keys, width) -> Cost:
+def attend(
+    sequences: int,
+    queries: int,  # per sequence
+    keys: int,  # per sequence
+    width: int,  # of all heads together
+) -> Cost:
     "Scores and mixing of a whole grid of queries and keys, scores never leaving the cache."
     return Cost(4 * sequences * queries * keys * width, 2 * sequences * (queries + keys) * width)
 

@@ -14,10 +14,11 @@ from pathlib import Path
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from .config import coerce
 from .files import only_one, remove_leftovers
 from .model import AniraOutput, check_tokens
 from .objective import loss_sums
-from .profiles import RunConfig, run_config, run_name
+from .profiles import RunConfig, run_name
 from .training import (Progress, Run, _complete, _device, _finished, _optimizer_tensors, _record, _restore_optimizers, halting_schedule, learning_rate_factor,
                             make_optimizers, split_by_length, step_noise, stopping)
 
@@ -85,10 +86,11 @@ def _parts(self, step):
     "The batches of a step in parts: (tokens, answer masks, noise), stacked, each with its models' totals."
     batches = [r.task.batch(r.config.batch_size, r.config.seed, step) for r in self.runs]
     noise = [step_noise(r.config, step, (*b.tokens.shape, self.model.halting.noise_width)) for r, b in zip(self.runs, batches)]
-    for groups in zip(*(split_by_length(b, self.config.length_groups) for b in batches)):
+    pad_id = self.runs[0].task.pad_id
+    for groups in zip(*(split_by_length(b.tokens != pad_id, self.config.length_groups) for b in batches)):
         length = max(L for _, L in groups)
-        pick = lambda arrays: _pad([a[rows] for a, (rows, _) in zip(arrays, groups)], length).to(self.device)
-        yield batches, pick([b.tokens for b in batches]), pick([b.answer_mask for b in batches]), pick(noise)
+        pick = lambda arrays, value=0: _pad([a[rows] for a, (rows, _) in zip(arrays, groups)], length, value).to(self.device)
+        yield batches, pick([b.tokens for b in batches], pad_id), pick([b.answer_mask for b in batches]), pick(noise)
 
 def _advance(self) -> list[dict]:
     "One step of every model; returns their records."
@@ -157,7 +159,8 @@ def train_ensemble(
     "Train one model per seed, together, resuming whatever is there."
     if config.execution != "masked": raise ValueError(f"execution = {config.execution!r} is not valid for an ensemble, whose models would need different shapes: use 'masked'")
     if config.compile: raise ValueError("compile = True is not valid for an ensemble: set compile=False")
-    if not len(seeds) or len(set(seeds)) < len(seeds): raise ValueError(f"seeds = {list(seeds)} is not valid: expected one or more, each once")
+    seeds = coerce("seeds", seeds, list[int])
+    if not seeds or len(set(seeds)) < len(seeds): raise ValueError(f"seeds = {seeds} is not valid: expected one or more, each once")
     configs, device = [config.replace(seed=seed) for seed in seeds], _device(config)
     outs = [Path(out_dir) / run_name(c.task, c.variant, c.seed) for c in configs]
     with stopping() as stop, ExitStack() as held:

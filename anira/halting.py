@@ -51,6 +51,7 @@ class Halting(nn.Module):
     early = False  # True if `start` alone decides every depth
     reads = "state"  # what `observe` is shown: "state", or "output", the logits that the state would give
     price = "kl"  # what training charges for depth, a name in anira.objective.PRICES
+    levels = 0.0, 1.0  # what a threshold lies between
     loss = "sampled"  # where training reads the answer: "sampled", at the depth that was taken, or "expected", after every step, weighted by q
 
     def __init__(self, config):

@@ -17,7 +17,7 @@ from pathlib import Path
 from .checkpoint import check_tensors, load_weights, read_tensors, save, write_tensors
 from .config import CommandLine, clock, parse_assignments, refuse
 from .evaluation import evaluate
-from .files import (ManifestError, NewerSchema, commit_manifest, machine, make_folder, only_one, provenance,
+from .files import (ManifestError, NewerSchema, commit_manifest, machine, only_one, provenance,
                          remove_folder, remove_leftovers, verify_folder, whole_folder, write_bytes)
 from .model import Anira
 from .objective import loss_sums
@@ -87,29 +87,41 @@ def make_optimizers(
 
 # %% ../nbs/22_training.ipynb #ba991671
 def split_by_length(
-    batch,
+    real: np.ndarray,  # bool (n, L), False where padded
     groups: int,  # parts
     multiple: int = 8,  # lengths are rounded up to this, so that few shapes occur
 ) -> list:  # (row indices, length) pairs
     "Rows of similar length, and the length each part needs."
-    lengths = (batch.tokens != 0).sum(1)
+    lengths = real.sum(1)
     parts = np.array_split(np.argsort(lengths, kind="stable"), min(groups, len(lengths)))
-    return [(rows, min(-(-int(lengths[rows].max()) // multiple) * multiple, batch.tokens.shape[1])) for rows in parts]
+    return [(rows, min(-(-int(lengths[rows].max()) // multiple) * multiple, real.shape[1])) for rows in parts]
 
 # %% ../nbs/22_training.ipynb #c329dfda
-def step_noise(config: RunConfig, step: int, shape: tuple) -> torch.Tensor:
-    "Uniform noise of a step, the same in every process: (n, L, noise_width)."
+def step_noise(
+    config: RunConfig,
+    step: int,  # 1, 2, …
+    shape: tuple,  # (n, L, noise_width)
+) -> torch.Tensor:
+    "Uniform noise of a step in (0, 1), the same in every process."
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
     return torch.rand(shape, generator=generator)
 
-def train_step(model, forward, optimizers, task, config: RunConfig, step: int) -> dict:
-    "One optimizer step; returns the loss parts, averaged."
+def train_step(
+    model,
+    forward,  # the model, or what `torch.compile` made of it
+    optimizers,  # from `make_optimizers`
+    task,
+    config: RunConfig,
+    step: int,  # 1, 2, …: which data and noise
+) -> dict:  # name -> part of the loss, averaged (nats per token)
+    "One optimizer step."
     batch, device = task.batch(config.batch_size, config.seed, step), model.embed.weight.device
+    real = batch.tokens != task.pad_id
     full_depth, gamma = halting_schedule(config, step)
     noise = step_noise(config, step, (*batch.tokens.shape, model.halting.noise_width))
-    n_answer, n_real, totals = int(batch.answer_mask.sum()), int((batch.tokens != task.pad_id).sum()), {}
+    n_answer, n_real, totals = int(batch.answer_mask.sum()), int(real.sum()), {}
     for optimizer in optimizers: optimizer.zero_grad()
-    for rows, length in split_by_length(batch, config.length_groups):
+    for rows, length in split_by_length(real, config.length_groups):
         part = lambda a: torch.as_tensor(a[rows, :length]).contiguous().to(device)
         tokens = part(batch.tokens)
         with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
@@ -165,7 +177,14 @@ def _tidy(folder, step):
     keep = [saved for saved in saved_steps(folder) if saved <= step][-2:]
     for other in set(saved_steps(folder)) - set(keep): remove_folder(folder / f"{other:08d}")
 
-def save_state(folder, step: int, model, optimizers, history: dict, config: RunConfig):
+def save_state(
+    folder,  # holds one folder per saved step
+    step: int,  # the last one taken
+    model,
+    optimizers,  # from `make_optimizers`
+    history: dict,  # what `load_state` gives back
+    config: RunConfig,
+):
     "Write the state after `step`; of the others keep the one before it."
     folder = Path(folder)
     _tidy(folder, step)  # also here: a kill between writing and tidying must not leave more each time
@@ -193,8 +212,14 @@ def _read_state(where, model, optimizers, config):
     return manifest, history
 
 # %% ../nbs/22_training.ipynb #1a7ad07b
-def load_state(folder, model, optimizers, config: RunConfig, say=print) -> tuple[int, dict]:
-    "Restore the newest state that verifies: (step, history); (0, empty history) if there is none."
+def load_state(
+    folder,  # as for `save_state`
+    model,  # overwritten
+    optimizers,  # overwritten
+    config: RunConfig,
+    say=print,  # receives a sentence about each state that is skipped, and about the one that is taken
+) -> tuple[int, dict]:  # (step, history); (0, an empty history) if there is none
+    "Restore the newest state that verifies; raises NewerSchema if a later version of this code wrote it."
     for step in reversed(saved_steps(folder)):
         try: manifest, history = _read_state(Path(folder) / f"{step:08d}", model, optimizers, config)
         except NewerSchema: raise

@@ -17,14 +17,14 @@ from pathlib import Path
 
 from .brevo import replay, structure
 from .checkpoint import load
-from .config import choose, config_hash, show as quoted
+from .config import choose, coerce, config_hash, show as quoted
 from .evaluation import EVALUATION_SEED, answer
 from .files import verify_folder
 from .mano import subtrees
 from .model import Anira
 from .plots import VARIANTS, draw_arrow, draw_node, place_layers, place_tree, shade, token_strip
 from .profiles import PROFILES, RunConfig
-from .task import Batch
+from .task import Batch, Task
 from .tracing import ANSWERS
 
 # %% ../nbs/34_viewer.ipynb #6e0b7de0
@@ -542,6 +542,7 @@ def numbered_instance(
 # %% ../nbs/34_viewer.ipynb #83fb2aca
 def _agreed_task(task, subjects):
     "The one task of all subjects."
+    if not (task is None or isinstance(task, Task)): raise ValueError(f"task = {quoted(task)} is not valid: expected a task, as make_task('mano') gives one")
     known = [s.task for s in subjects if s.task is not None]
     task = task or next(iter(known), None)
     if task is None: raise ValueError("task is missing: a model or a table alone does not know its task, so give task=make_task(...)")
@@ -594,6 +595,6 @@ def show(
     panes = [_subject_pane(s, task, instance, batch, answers, dict(rule=rule, threshold=threshold)) for s in subjects]
     longest = max(panes, key=lambda p: len(p["tokens"]))
     if position is None: position = panes[0]["answering"][len(panes[0]["answering"]) // 2]
-    if not 0 <= position < len(longest["tokens"]): raise ValueError(f"position = {position} is not valid: expected 0 to {len(longest['tokens']) - 1}")
+    if not 0 <= (position := coerce("position", position, int)) < len(longest["tokens"]): raise ValueError(f"position = {position} is not valid: expected 0 to {len(longest['tokens']) - 1}")
     size = int(batch.sizes[0])
-    return View(dict(title=f"{task.name.upper()}, size {size} ({task.split(size)})", max_depth=max(p["max_depth"] for p in panes), position=int(position), answering=longest["answering"], panes=panes))
+    return View(dict(title=f"{task.name.upper()}, size {size} ({task.split(size)})", max_depth=max(p["max_depth"] for p in panes), position=position, answering=longest["answering"], panes=panes))

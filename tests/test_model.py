@@ -373,6 +373,7 @@ def test_tokens_that_cannot_be_read_are_refused(tokens, message):
     with pytest.raises(ValueError, match=message): model.generate(tokens, 2)
 
 @pytest.mark.parametrize("how, message", ((dict(execution="mask"), "unknown execution 'mask'.*did you mean 'masked'"), (dict(rule="medain"), "unknown rule 'medain'.*did you mean 'median'"),
+    (dict(threshold=7), "threshold = 7 is not valid: expected a number from 0.0 to 1.0"), (dict(threshold="high"), "threshold = 'high' is not valid: expected a number from"),
     (dict(depth=torch.tensor([[0, 1]])), r"depth must lie in 1..4, found 0..1"), (dict(depth=torch.tensor([[1, 5]])), r"depth must lie in 1..4, found 1..5"),
     (dict(depth=torch.tensor([1, 2])), r"depth of shape \(2,\) does not fit tokens of shape \(1, 2\)")))
 def test_ways_of_running_that_do_not_exist_are_refused(how, message):
