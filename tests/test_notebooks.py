@@ -1,7 +1,8 @@
 "Every notebook runs from top to bottom."
-import subprocess, sys
+import re, subprocess, sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -12,6 +13,7 @@ from anira.tracing import trace_checkpoint
 from anira.training import train
 
 ROOT = Path(__file__).resolve().parent.parent
+FIGURES = ROOT / "figures"
 def notebooks(folder): return sorted((ROOT / "nbs" / folder).glob("*.ipynb"))
 def name_of(path): return path.stem
 
@@ -29,6 +31,20 @@ def test_library(path):
 def test_experiment_by_plain_papermill(path, tmp_path):
     status, errors = papermill(path, tmp_path / "out.ipynb", profile="smoke", figures=tmp_path / "figures")
     assert status == 0, errors[-3000:]
+
+NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?")
+
+@pytest.mark.parametrize("path", notebooks("experiments"), ids=name_of)
+def test_committed_tables_are_what_committed_traces_give(path, tmp_path):
+    "Another processor may round differently, so numbers agree to a hundredth, words exactly."
+    status, errors = papermill(path, tmp_path / "out.ipynb", figures=tmp_path / "figures")
+    assert status == 0, errors[-3000:]
+    drawn = list((tmp_path / "figures").iterdir())
+    assert drawn and all((FIGURES / p.name).is_file() for p in drawn)
+    for table in (p for p in drawn if p.suffix in (".csv", ".txt", ".tex")):
+        now, then = table.read_text(), (FIGURES / table.name).read_text()
+        assert NUMBER.sub("0", now) == NUMBER.sub("0", then), table.name
+        assert np.allclose([float(x) for x in NUMBER.findall(now)], [float(x) for x in NUMBER.findall(then)], rtol=1e-3, atol=0.011), table.name
 
 def test_rules_with_weights_of_their_own_reach_the_figure(tmp_path):
     "Studies that train other rules lie beside the traces: one point per trained model."
