@@ -6,7 +6,6 @@
 __all__ = ['write_tensors', 'read_tensors', 'check_tensors', 'save', 'load_weights', 'load']
 
 # %% ../nbs/19_checkpoint.ipynb #f0e5a28a
-import torch
 from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors, save as tensor_bytes

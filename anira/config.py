@@ -7,7 +7,7 @@ __all__ = ['show', 'clock', 'choose', 'coerce', 'setting', 'Config', 'config_has
 
 # %% ../nbs/00_config.ipynb #aef9820c
 import argparse, contextlib, dataclasses, difflib, hashlib, json, math, sys, types, typing
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import Any
 
 # %% ../nbs/00_config.ipynb #8d3a27da

@@ -12,7 +12,7 @@ from .config import choose
 from .depo import Depo
 from .lano import Lano
 from .mano import Mano
-from .task import Batch, Task, TaskOptions
+from .task import Task
 
 # %% ../nbs/12_tasks.ipynb #84472c53
 TASKS = {family.name: family for family in (Mano, Brevo, Clrs, Lano, Depo)}
