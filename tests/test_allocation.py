@@ -7,8 +7,9 @@ from hypothesis import given, strategies as st
 from scipy.optimize import minimize_scalar
 from types import SimpleNamespace
 
+from anira import allocation
 from anira.allocation import (ALLOCATIONS, CONTROLS, CRITERIA, ConfidenceExit, allocations, calibrate, class_means, deciding, difficulty, draw_depths, histogram,
-                              levels, permuted, proportional_slope, round_at_random, tilted_uniform)
+                              levels, permuted, policies, proportional_slope, round_at_random, tilted_uniform)
 from anira.evaluation import EVALUATION_SEED, read
 from anira.execution import SCHEDULES
 from anira.layers import attention
@@ -190,3 +191,38 @@ def test_the_table_is_deterministic_and_its_answers_are_those_of_single_passes()
 def test_a_model_of_fixed_depth_has_no_policy_to_reallocate():
     task = TASKS["mano"]
     assert set(allocations(build(0, halting="fixed", vocab_size=task.vocab_size), task, n=4).kind) == {"fixed", "confidence"}
+
+def stripped(batches): return {tuple(row[row > 0]) for b in batches for row in b.tokens}
+
+def test_calibration_reads_trained_sizes_and_no_instance_that_is_evaluated(monkeypatch):
+    task, seen = TASKS["brevo"], []
+    model = build(2, halting="online", vocab_size=task.vocab_size)
+    monkeypatch.setattr(allocation, "calibrate", lambda model, task, batches, **how: seen.append(batches) or calibrate(model, task, batches, **how))
+    allocations(model, task, n=6)
+    assert len(seen) == len(policies(model)) and all([set(b.sizes) for b in batches] == [{size} for size in task.train_sizes] for batches in seen)
+    assert not stripped(seen[0]) & stripped(task.batch(6, EVALUATION_SEED, size, size) for size in task.test_sizes)
+
+def test_the_table_counts_steps_on_answers_and_decisions_by_hand():
+    task, D = TASKS["brevo"], 4
+    model = build(2, halting="online", vocab_size=task.vocab_size)
+    table, batch = allocations(model, task, n=6, sizes=[5]), task.batch(6, EVALUATION_SEED, 5, 5)
+    real, known = batch.tokens != task.pad_id, [task.batch(6, EVALUATION_SEED + 2, size, size) for size in task.train_sizes]
+    depth = read(model, batch.tokens, rule="threshold", threshold=.3)["depth"]
+    own = table[(table.rule == "threshold") & (table.level == .3)]
+    assert own.steps.tolist() == (depth * real).sum(1).tolist() and own.answer_steps.tolist() == (depth * batch.answer_mask).sum(1).tolist()
+    assert own.decisions.tolist() == (np.minimum(depth, D - 1) * real).sum(1).tolist()
+    for setting in levels(model, known, "kl"):
+        with deciding(model, ConfidenceExit(model.config, "kl")): depth = read(model, batch.tokens, threshold=setting["level"])["depth"]
+        assert table[(table.rule == "kl") & (table.level == setting["level"])].decisions.tolist() == (np.minimum(depth, D - 1) * real).sum(1).tolist()
+
+@torch.no_grad()
+@pytest.mark.parametrize("criterion", [name for name in CRITERIA if name != "stable"])
+def test_levels_are_quantiles_of_every_score_that_means_something(criterion):
+    batch, model, seen = SimpleNamespace(tokens=sequences(0, [9, 4, 6]).numpy()), build(0, halting="online", max_depth=5), []
+    halting = ConfidenceExit(model.config, criterion)
+    score, first = halting.criterion.score, halting.criterion.first
+    halting.criterion = halting.criterion._replace(score=lambda *views: seen.append(score(*views)) or seen[-1])
+    with deciding(model, halting): model(torch.as_tensor(batch.tokens), threshold=-torch.inf)
+    assert len(seen) == 4
+    known = np.concatenate([seen[d - 1].numpy()[batch.tokens != 0] for d in range(first, 5)])
+    assert np.allclose([s["level"] for s in levels(model, [batch], criterion)], np.quantile(known, allocation.QUANTILES), rtol=1e-5)

@@ -10,7 +10,7 @@ import scipy.stats
 import statsmodels.api as sm
 from hypothesis import given, settings, strategies as st
 
-from anira.analysis import (REGRESSORS, alignment, cluster_means, covariances, decompose, graphs_of, hierarchical, linear_share, linear_shares, lmg, match_sizes, over_runs,
+from anira.analysis import (REGRESSORS, alignment, cluster_means, covariances, decompose, graphs_of, hierarchical, linear_share, linear_shares, lmg, match_sizes, onset, over_runs,
                             permuted_covariances, regress, regression_columns, resampled, size_linearity, some_instances, subset_r2, variance_shares)
 from anira.files import commit_manifest
 from anira.reproduce import run_notebook
@@ -287,3 +287,16 @@ def test_dynamics_over_seeds_and_families(many, tmp_path):
 
 def test_graphs_come_from_the_manifest(many):
     assert {graphs_of(json.loads(p.read_text())) for p in many.glob("*/manifest.json")} == {"physicslm4", "erdos_renyi"}
+
+
+def test_a_replicate_of_a_mean_weighs_rows_not_instances():
+    assert set(cluster_means(np.array([0.] * 9 + [1]), np.array([0] * 9 + [1])).round(9)) == {0, .1, 1}
+
+
+def test_few_replicates_serve_more_than_once():
+    runs = np.array([[0.], [1.], [4.]])
+    assert over_runs(np.tile(runs, 11)) == over_runs(np.tile(runs, 2001))
+
+
+def test_an_onset_is_above_the_threshold():
+    assert onset([1, 2], [.1, .2], .1) == 2

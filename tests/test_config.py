@@ -7,7 +7,7 @@ from hypothesis import given, settings, strategies as st
 
 from anira.config import Config, choose, coerce, config_hash, parse_assignments, setting
 from anira.model import AniraConfig
-from anira.profiles import PROFILES, RunConfig, run_config
+from anira.profiles import PROFILES, RunConfig, grid, run_config
 
 quick = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 ANNOTATIONS = (int, float, bool, str, dict, int | None, float | None, tuple[int, ...], list[float], tuple[bool, ...])
@@ -166,3 +166,8 @@ def test_model_settings_are_refused_with_their_range(bad, message):
 
 def test_a_missing_setting_is_named():
     with pytest.raises(ValueError, match="AniraConfig needs vocab_size"): AniraConfig.from_dict({})
+
+def test_a_study_changes_what_it_names_and_nothing_else():
+    own, base = (run_config("brevo", "online", p).to_dict() for p in ("laptop-own-rates", "laptop"))
+    assert {k: v for k, v in own.items() if v != base[k]} == dict(profile="laptop-own-rates", learning_rate=4e-3, muon_learning_rate=0.04)
+    assert grid("laptop-own-rates", variants=("early",)) == [("brevo", "early", 0)]

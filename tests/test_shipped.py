@@ -10,7 +10,7 @@ from anira.analysis import load_traces
 from anira.checkpoint import load
 from anira.claims import as_markdown
 from anira.files import verify_folder
-from anira.profiles import RunConfig, grid, run_name
+from anira.profiles import RunConfig, grid, run_config, run_name
 from anira.provenance import model_cards, verify_all
 from anira.tracing import trace
 
@@ -36,6 +36,12 @@ def test_checkpoint_and_trace_belong_together(profile, run):
     assert traced["checkpoint_files"] == checkpoint["files"]
     assert traced["config"] == checkpoint["config"] and checkpoint["provenance"]["dirty"] is False
     assert (checkpoint["config"]["profile"], run_name(checkpoint["config"]["task"], checkpoint["config"]["variant"], checkpoint["seed"])) == (profile, run)
+
+
+@every_run
+def test_shipped_runs_have_the_settings_of_their_profile(profile, run):
+    config = RunConfig.from_dict(json.loads((DATA / profile / "checkpoints" / run / "manifest.json").read_text())["config"])
+    assert config == run_config(config.task, config.variant, profile, config.seed)
 
 
 @every_run
