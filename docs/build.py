@@ -262,7 +262,7 @@ def findings(ledger: list[dict]) -> str:
         numbers = [number.rpartition(": ") for number in r["statistics"].split("; ") if ": " in number]
         made += [f"(claim-{r['claim'].lower()})=\n## {r['claim']}: {escape(r['says'])}", f"{badge(r)} rule: {escape(r['rule'])}",
                  "\n".join(["| statistic | ours, with 95 % interval |", "|---|---|", *(f"| {escape(name)} | {escape(value)} |" for name, _, value in numbers)]) if numbers else "",
-                 ("" if r["paper"] == "—" else f"Paper: {escape(r['paper'])}. ") + f"Rests on: {escape(r['scope'])}. Notebook: [{r['notebook']}](/experiments/{r['notebook']}.ipynb)."]
+                 f"Known from: {r['source']}. " + ("" if r["paper"] == "—" else f"Paper: {escape(r['paper'])}. ") + f"Rests on: {escape(r['scope'])}, {r['answers']} answers. Notebook: [{r['notebook']}](/experiments/{r['notebook']}.ipynb)."]
     return "\n\n".join(filter(None, made))
 
 def write(path: Path, content: str | bytes):
