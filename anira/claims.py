@@ -233,13 +233,13 @@ def group_shares(run) -> pd.DataFrame:
 def judge_timing(table: pd.DataFrame) -> list[dict]:
     "C3, C4 and C5."
     rows, out = timing_population(table), []
-    n = {variant: int(model.groupby("checkpoint").instance.nunique().sum()) for _, variant, model in _models(rows, "C5")}
+    models = {variant: runs_of(model) for _, variant, model in _models(rows, "C3")}
+    n = {variant: sum(run.instance.nunique() for run in runs) for variant, runs in models.items()}
     for variant, beside in (("early", {}), ("online", dict(verdict="not judged"))):
-        structure = [group_shares(run).loc["structure"].to_numpy() for run in runs_of(rows[rows.variant == variant])]
+        structure = [group_shares(run).loc["structure"].to_numpy() for run in models.get(variant, [])]
         if structure: out.append(finding("C3", "brevo", variant, "LMG share of structure" + ", for comparison" * bool(beside), [s[0] for s in structure], [s[1:] for s in structure], 0.5, n[variant], within=(0, 1)) | beside)
     for variant, above in (("early", False), ("online", True)):
-        runs = [run for _, v, model in _models(rows, "C5") if v == variant for run in runs_of(model)]
-        found = [_linearity(run) for run in runs]
+        found = [_linearity(run) for run in models.get(variant, [])]
         if found: out.append(finding("C5", "brevo", variant, "linear share of size", [f[0] for f in found], [f[1] for f in found], 0.9, n[variant], above, within=(0, 1)))
     return out + _judge_contrast(timing_population(table, matched=True))
 
